@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
-# Builds one package of the workspace as a static, stripped program: build-static.sh PACKAGE OUT
-# Must need nothing but stable Rust with its default target: glibc itself is linked in.
+# Builds a program of the workspace as one static binary, and proves that it is one.
+# Must not need anything but the stable toolchain and its default target.
+#
+# usage: operator/build-static.sh OUT [PACKAGE]      (honours CARGO_TARGET_DIR)
 set -euo pipefail
-package=$1 out=$2
-limit_bytes=$((25 * 1024 * 1024))
-target=$(rustc -vV | sed -n 's/^host: //p')
-cd "$(dirname "$0")/.."
-# With --target, the flag reaches the program and not build scripts and macros, which must stay dynamic.
-RUSTFLAGS="-C target-feature=+crt-static" \
-  cargo build --locked --release --target "$target" --package "$package"
-built=${CARGO_TARGET_DIR:-target}/$target/release/$package
-if readelf --program-headers "$built" | grep -q INTERP || readelf --dynamic "$built" | grep -q NEEDED; then
-  echo "$built is not static" >&2
+
+readonly TARGET=x86_64-unknown-linux-gnu
+readonly SIZE_LIMIT_BYTES=$((25 * 1024 * 1024))
+
+fail() {
+  echo "build-static: $1" >&2
   exit 1
-fi
-size=$(stat -c %s "$built")
-if [ "$size" -gt "$limit_bytes" ]; then
-  echo "$built has $size bytes, more than $limit_bytes" >&2
-  exit 1
-fi
-install -D -m 0755 "$built" "$out"
+}
+
+[[ $# -eq 1 || $# -eq 2 ]] || fail "usage: operator/build-static.sh OUT [PACKAGE]"
+out=$(realpath -m -- "$1")
+name=${2:-holdfast}
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+# With --target spelled out, RUSTFLAGS stay away from build scripts and procedural macros, which
+# are loaded at run time and so cannot be static.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+  cargo build --locked --release --package "$name" --bin "$name" --target "$TARGET"
+
+built=${CARGO_TARGET_DIR:-target}/$TARGET/release/$name
+headers=$(LC_ALL=C readelf --wide --program-headers --dynamic -- "$built")
+grep -q 'INTERP' <<<"$headers" && fail "$built asks for a dynamic loader"
+grep -q '(NEEDED)' <<<"$headers" && fail "$built needs shared libraries"
+kind=$(LC_ALL=C file --brief -- "$built")
+[[ $kind == *static* ]] || fail "$built is not static: $kind"
+[[ $kind == *', stripped'* ]] || fail "$built is not stripped: $kind"
+size=$(stat --format=%s -- "$built")
+((size <= SIZE_LIMIT_BYTES)) || fail "$built has $size bytes, the limit is $SIZE_LIMIT_BYTES"
+
+mkdir -p -- "$(dirname -- "$out")"
+install -m 0755 -- "$built" "$out"
+echo "$out: $size bytes, $kind"

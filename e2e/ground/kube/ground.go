@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"k8s.io/klog/v2"
+
 	"holdfast.dev/ground/kube/internal/csicontroller"
 	"holdfast.dev/ground/kube/internal/csinode"
 	"holdfast.dev/ground/kube/internal/pki"
@@ -35,6 +37,7 @@ func runPKI() int {
 
 func runCSINode() int {
 	flags := flag.NewFlagSet("csi-node", flag.ExitOnError)
+	klog.InitFlags(flags)
 	config := csinode.Config{}
 	flags.StringVar(&config.Node, "node", "", "name of this node")
 	flags.StringVar(&config.Dir, "dir", "", "directory of this node's volume files")
@@ -51,6 +54,7 @@ func runCSINode() int {
 
 func runCSIController() int {
 	flags := flag.NewFlagSet("csi-controller", flag.ExitOnError)
+	klog.InitFlags(flags)
 	config := csicontroller.Config{}
 	flags.StringVar(&config.Kubeconfig, "kubeconfig", "", "kubeconfig of the control plane")
 	flags.StringVar(&config.DirPattern, "volumes-dir-pattern", "", "a node's volume directory, %s being the node's name")

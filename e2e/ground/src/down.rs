@@ -44,7 +44,7 @@ pub fn sweep(name: &str) -> Result<()> {
 }
 
 /// A process that waits for a frozen file system does not die: thaw what this ground's processes see.
-fn thaw_all(group: &str) -> Result<()> {
+pub(crate) fn thaw_all(group: &str) -> Result<()> {
     for pid in cgroup::processes(group)? {
         let Ok(mounts) = fs::read_to_string(format!("/proc/{pid}/mountinfo")) else {
             continue;

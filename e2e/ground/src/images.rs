@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::archive::{self, Image};
 use crate::cache::{self, Key};
+use crate::ground::Ground;
+use crate::machine;
 use crate::shell::cmd;
 use crate::spec::{cache_root, checkout};
 
@@ -144,7 +146,7 @@ pub fn operator() -> Result<(Built, PathBuf)> {
 fn static_program(checkout: &Path, package: &str, out: &Path) -> Result<()> {
     cmd(
         checkout.join("operator/build-static.sh"),
-        [package.as_ref(), out.as_os_str()],
+        [out.as_os_str(), package.as_ref()],
     )
     .env("CARGO_TARGET_DIR", cache_root().join("cargo"))
     .dir(checkout)
@@ -297,4 +299,19 @@ pub fn copy_template(from: &Path, to: &Path) -> Result<()> {
         fs::rename(&copy, line)?;
     }
     Ok(())
+}
+
+/// Builds the operator's image again and imports it on every node that is up.
+pub fn load(ground: &Ground) -> Result<String> {
+    let (built, _) = operator()?;
+    let archive = built.archive.display().to_string();
+    for unit in ground.spec().node_units() {
+        let argv = ["ctr", "--namespace", "k8s.io", "images", "import", &archive];
+        machine::enter(ground.spec(), unit, &argv)?.run()?;
+    }
+    Ok(format!(
+        "{} ({} MB) is on all nodes",
+        built.name,
+        built.megabytes()
+    ))
 }

@@ -72,12 +72,13 @@ pub fn run(boot_file: &Path) -> Result<()> {
 }
 
 /// Inside a node the usual paths are the node's own: /run is empty after each start, as after
-/// a boot; /var/lib/{kubelet,containerd,cni} and /run/node are on the node's disk.
+/// a boot; /var/lib/{kubelet,containerd,cni}, /var/log and /run/node are on the node's disk.
 fn node_folders(dir: &Path, ground_dir: &Path) -> Result<()> {
     let kept = Path::new("/run/ground");
     tmpfs("/run")?;
     bind(dir, Path::new("/run/node"))?;
     bind(ground_dir, kept)?;
+    bind(&dir.join("log"), Path::new("/var/log"))?;
     tmpfs("/var/lib")?;
     bind(kept, ground_dir)?;
     for name in ["kubelet", "containerd", "cni"] {

@@ -96,6 +96,8 @@ pub fn init_pid(spec: &Spec, unit: Unit) -> Result<Option<i32>> {
 
 /// A power cut: every process of the unit ends at once; its disk stays.
 pub fn kill(spec: &Spec, unit: Unit) -> Result<()> {
+    // No power cut waits for a frozen disk, but the kernel would.
+    crate::down::thaw_all(&group(spec, unit))?;
     if let Some(pid) = init_pid(spec, unit)? {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }

@@ -52,7 +52,10 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return fmt.Errorf("failed to make a client: %w", err)
 	}
+	return serve(ctx, client, files)
+}
 
+func serve(ctx context.Context, client kubernetes.Interface, files files) error {
 	factory := informers.NewSharedInformerFactory(client, resync)
 	claims := factory.Core().V1().PersistentVolumeClaims().Informer()
 	volumes := factory.Core().V1().PersistentVolumes().Informer()
