@@ -1,0 +1,4 @@
+//! What should happen next to a cluster, and why, as functions of what was seen.
+//! Must not do IO, read a clock, draw random numbers or know Kubernetes and SQL.
+
+pub mod gtid;
