@@ -16,6 +16,7 @@ pub mod machine;
 pub mod network;
 pub mod node;
 pub mod preflight;
+pub mod probe;
 pub mod progress;
 pub mod shell;
 pub mod spec;

@@ -33,6 +33,14 @@ const PROGRAMS: &[&str] = &[
     "pki",
 ];
 
+/// What goes into the binary; the manifests beside it do not.
+const KUBE_INPUTS: &[&str] = &[
+    "e2e/ground/kube/*.go",
+    "e2e/ground/kube/go.*",
+    "e2e/ground/kube/internal",
+    "e2e/ground/kube/build.sh",
+];
+
 /// Gives a running ground that is as asked.
 pub fn up(spec: &Spec, progress: &Progress) -> Result<Ground> {
     preflight::check_root()?;
@@ -136,7 +144,7 @@ fn kubernetes_binary() -> Result<(std::path::PathBuf, String)> {
     let version = cmd("go", ["version"]).output()?;
     let key = Key::new("kube")
         .text(&version)
-        .tree(&checkout, &["e2e/ground/kube"])?
+        .tree(&checkout, KUBE_INPUTS)?
         .finish();
     let script = checkout.join("e2e/ground/kube/build.sh");
     let (path, fresh) = cache::get("kube", &key, |out| {

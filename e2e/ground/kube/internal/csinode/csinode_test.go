@@ -133,8 +133,9 @@ func (v *volume) grow(size int64) {
 	err := v.expand(size)
 	if v.kind == ext4 && !mayGrowMounted() && err != nil {
 		v.wants(codes.FailedPrecondition, err)
-		v.must(errors.Join(v.unpublish(), v.unstage()))
-		v.must(errors.Join(v.stage(), v.publish(false)))
+		// The volume stays staged, as it does when the next pod comes soon.
+		v.must(v.unpublish())
+		v.must(v.publish(false))
 		err = v.expand(size)
 	}
 	v.must(err)
@@ -289,6 +290,19 @@ func TestALostMountIsMadeAgain(t *testing.T) {
 		t.Error(err)
 	}
 	v.must(v.unstage())
+}
+
+func TestAGrownFileIsFoundAtTheNextStaging(t *testing.T) {
+	v := newVolume(t, "ext4", 32*mebibyte)
+	v.must(errors.Join(v.stage(), v.unstage()))
+	v.detached()
+	v.must(os.Truncate(v.image, 64*mebibyte))
+	v.must(errors.Join(v.stage(), v.publish(false)))
+	if total := v.bytes().GetTotal(); total < 48*mebibyte {
+		t.Errorf("a volume of %d bytes measures %d", 64*mebibyte, total)
+	}
+	v.must(errors.Join(v.unpublish(), v.unstage()))
+	v.detached()
 }
 
 func TestADeviceLeftBehindIsUsedAgain(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"k8s.io/klog/v2"
 	"k8s.io/mount-utils"
 	utilexec "k8s.io/utils/exec"
 
@@ -85,6 +86,35 @@ func mayGrowMounted() bool {
 		return false
 	}
 	return data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+}
+
+// growStaged takes a staged ext4 off for a moment to make it as large as its file, if nothing but the staging mount
+// uses it. A kubelet keeps a volume staged from one pod to the next when the next comes soon.
+func (d *Driver) growStaged(image, staging string, staged *mounted, flags []string) error {
+	if staged.kind != ext4 || mayGrowMounted() {
+		return nil
+	}
+	behind, err := ext4IsBehind(image)
+	if err != nil || !behind {
+		return err
+	}
+	if alone, err := staged.isAlone(); err != nil || !alone {
+		return err
+	}
+	device, err := loopdev.Attach(image)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	if err := d.mounter.Unmount(staging); err != nil {
+		klog.InfoS("A volume stays as it is: it is in use after all", "image", image, "reason", err)
+		return nil
+	}
+	if err := d.growUnmounted(image, device); err != nil {
+		// The volume goes back as it was: better small than not there.
+		klog.ErrorS(err, "A volume could not be grown", "image", image)
+	}
+	return d.mountStaged(device, staging, ext4, flags)
 }
 
 // growUnmounted makes an ext4 as large as its file, when an earlier growth could not be finished in use. Nothing is

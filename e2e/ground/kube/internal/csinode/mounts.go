@@ -30,6 +30,21 @@ func (m *mounted) isOn(device *loopdev.Device) bool {
 	return m.major == int(device.Major) && m.minor == int(device.Minor)
 }
 
+// isAlone is true when this is the only mount of its device in this namespace.
+func (m *mounted) isAlone() (bool, error) {
+	table, err := mount.ParseMountInfo(mountTable)
+	if err != nil {
+		return false, err
+	}
+	count := 0
+	for _, entry := range table {
+		if entry.Major == m.major && entry.Minor == m.minor {
+			count++
+		}
+	}
+	return count == 1, nil
+}
+
 // mountAt returns what is mounted exactly at a path, or nil.
 func mountAt(path string) (*mounted, error) {
 	// Resolved by the parent: the path itself may hang or fail when what is mounted there is broken.

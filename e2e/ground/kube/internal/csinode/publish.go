@@ -1,5 +1,5 @@
 // This file owns the mounts that pods see: bind mounts of the staged volume, and their measures.
-// It must not attach devices or change file systems.
+// It must not format, and changes the staged mount only to finish a growth before a pod starts.
 package csinode
 
 import (
@@ -21,10 +21,12 @@ func (d *Driver) NodePublishVolume(
 	if staging == "" || target == "" {
 		return nil, status.Error(codes.InvalidArgument, "the request names no staging path or no target path")
 	}
-	if _, _, err := readCapability(request.GetVolumeCapability()); err != nil {
+	_, flags, err := readCapability(request.GetVolumeCapability())
+	if err != nil {
 		return nil, err
 	}
-	if _, err := d.image(request.GetVolumeId()); err != nil {
+	image, err := d.image(request.GetVolumeId())
+	if err != nil {
 		return nil, err
 	}
 	release, err := d.busy.take(request.GetVolumeId())
@@ -53,17 +55,24 @@ func (d *Driver) NodePublishVolume(
 		}
 		return &csi.NodePublishVolumeResponse{}, nil
 	}
-	if err := os.MkdirAll(target, 0o750); err != nil {
-		return nil, status.Errorf(codes.Internal, "failed to make %s: %v", target, err)
+	if err := d.growStaged(image, staging, staged, flags); err != nil {
+		return nil, status.Errorf(codes.Internal, "failed to grow volume %s: %v", request.GetVolumeId(), err)
 	}
-	options := []string{"bind"}
-	if request.GetReadonly() {
-		options = append(options, "ro")
-	}
-	if err := d.mounter.Mount(staging, target, "", options); err != nil {
+	if err := d.bind(staging, target, request.GetReadonly()); err != nil {
 		return nil, status.Errorf(codes.Internal, "failed to mount at %s: %v", target, err)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+func (d *Driver) bind(staging, target string, readOnly bool) error {
+	if err := os.MkdirAll(target, 0o750); err != nil {
+		return err
+	}
+	options := []string{"bind"}
+	if readOnly {
+		options = append(options, "ro")
+	}
+	return d.mounter.Mount(staging, target, "", options)
 }
 
 // NodeUnpublishVolume implements csi.NodeServer.

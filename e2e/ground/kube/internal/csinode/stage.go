@@ -68,12 +68,16 @@ func (d *Driver) NodeStageVolume(
 	if err := os.MkdirAll(target, 0o750); err != nil {
 		return nil, status.Errorf(codes.Internal, "failed to make %s: %v", target, err)
 	}
-	// Checks the file system before it mounts it. It cannot format: there is a file system by now.
-	options := append(slices.Clone(mountOptions[kind]), flags...)
-	if err := d.mounter.FormatAndMount(device.Path, target, kind, options); err != nil {
+	if err := d.mountStaged(device, target, kind, flags); err != nil {
 		return nil, status.Errorf(codes.Internal, "failed to mount %s: %v", image, err)
 	}
 	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+// mountStaged checks the file system and mounts it. It cannot format: there is a file system by now.
+func (d *Driver) mountStaged(device *loopdev.Device, target, kind string, flags []string) error {
+	options := append(slices.Clone(mountOptions[kind]), flags...)
+	return d.mounter.FormatAndMount(device.Path, target, kind, options)
 }
 
 // NodeUnstageVolume implements csi.NodeServer. It works without the file too, so that lost volumes can be let go.

@@ -1,0 +1,115 @@
+//! The list of stories, each with what it needs.
+//! Must not tell any of them: they are below.
+
+mod checker;
+mod disks;
+mod grounds;
+mod network;
+mod nodes;
+mod platform;
+mod volumes;
+
+use anyhow::Result;
+
+use crate::stage::Stage;
+
+/// A claim and the proof of it.
+pub struct Story {
+    /// The claim, as a name.
+    pub name: &'static str,
+    /// Whether it breaks or restarts nodes, which only a proving ground allows.
+    pub needs_nodes: bool,
+    /// Tells it; what it returns is the evidence, in a line.
+    pub tell: fn(&Stage) -> Result<String>,
+}
+
+const fn anywhere(name: &'static str, tell: fn(&Stage) -> Result<String>) -> Story {
+    Story {
+        name,
+        needs_nodes: false,
+        tell,
+    }
+}
+
+const fn on_ground(name: &'static str, tell: fn(&Stage) -> Result<String>) -> Story {
+    Story {
+        name,
+        needs_nodes: true,
+        tell,
+    }
+}
+
+/// Every story, in the order in which they are told.
+pub const ALL: &[Story] = &[
+    anywhere("nodes are Ready", platform::nodes_ready),
+    anywhere(
+        "three MySQL servers reach Ready under restricted Pod Security",
+        platform::three_servers,
+    ),
+    anywhere("Service and DNS reach every server", platform::service_and_dns),
+    anywhere(
+        "the operator's image runs as an unprivileged static program",
+        platform::operator_image,
+    ),
+    anywhere(
+        "the checker runs in a pod and finds a healthy server clean",
+        checker::in_a_pod,
+    ),
+    on_ground("a node cut from everything, and back", network::cut_from_all),
+    on_ground("a node cut from the API server only", network::cut_from_api),
+    on_ground("a node cut from a named node only", network::cut_from_node),
+    on_ground("a node cut in one direction", network::cut_one_way),
+    on_ground("packets of a node lost by chance", network::loss),
+    on_ground("packets of a node held to a rate", network::slow),
+    on_ground(
+        "a node loses power and starts again with its disk",
+        nodes::power_cut,
+    ),
+    on_ground(
+        "the API server stops and starts, and Services go on",
+        nodes::api_down,
+    ),
+    on_ground("a process of a pod killed", nodes::killed),
+    on_ground("a process of a pod stopped and continued", nodes::paused),
+    on_ground("a volume filled to the last byte", disks::full),
+    on_ground("a volume turned read-only", disks::read_only),
+    on_ground("a volume frozen", disks::frozen),
+    on_ground("a volume throttled", disks::slow),
+    on_ground("a volume that lost what was not synced", disks::power_lost),
+    on_ground(
+        "volumes have a size, grow, and survive pod and node",
+        volumes::life,
+    ),
+    on_ground(
+        "a volume whose file is gone is not handed out empty",
+        volumes::missing_file,
+    ),
+    on_ground(
+        "the checker finds what a server without flushing loses",
+        checker::unflushed_is_caught,
+    ),
+    on_ground(
+        "the checker finds nothing lost when a flushing server is killed",
+        checker::flushed_is_clean,
+    ),
+    on_ground(
+        "a power cut loses what was only written, not what was synced",
+        checker::power_cut,
+    ),
+    on_ground(
+        "two proving grounds side by side, and nothing left of the second",
+        grounds::side_by_side,
+    ),
+    on_ground(
+        "a proving ground killed while it is made is made anew",
+        grounds::killed_while_made,
+    ),
+    on_ground(
+        "a proving ground refuses what cannot work, and says what to do",
+        grounds::refusals,
+    ),
+    on_ground(
+        "a test that died leaves its faults to the next",
+        nodes::faults_outlive_their_maker,
+    ),
+];
