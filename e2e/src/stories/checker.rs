@@ -8,6 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use checker::verdict::{Kind, Verdict};
 use ground::faults::{Disk, DiskFault, Fault, pod};
+use ground::ground::Ground;
+use ground::probe::Place;
+use ground::spec::Unit;
 use nix::sys::signal::Signal;
 
 use crate::fixtures::{PASSWORD, Servers};
@@ -147,21 +150,33 @@ fn told(verdict: &Verdict) -> String {
     )
 }
 
-/// Kills mysqld while the checker writes; gives the verdict.
-fn kill_under_load(stage: &Stage, servers: &Servers<'_>) -> Result<Verdict> {
+/// Does something that ends mysqld while the checker writes; gives the verdict.
+fn under_load(
+    stage: &Stage,
+    servers: &Servers<'_>,
+    harm: impl FnOnce(&Ground) -> Result<()>,
+) -> Result<Verdict> {
     servers.ready(stage)?;
+    let ground = stage.ground()?;
     let run = Run::start(stage, servers)?;
     run.wait_writes(WRITES_BEFORE)?;
-    let ground = stage.ground()?;
     let restarts = servers.restarts(stage, 0)?;
-    let found = pod::find(ground, servers.namespace, "db-0")?;
-    pod::signal(ground, &found, Some("mysqld"), Signal::SIGKILL)?;
+    harm(ground)?;
     wait_until("the container has started again", WITHIN, || {
         Ok(servers.restarts(stage, 0)? > restarts)
+    })?;
+    let (client, service) = (Place::unit(ground, Unit::Client), servers.service(stage)?);
+    wait_until("the Service answers", WITHIN, || {
+        client.is_greeted(service, Duration::from_secs(1))
     })?;
     let verdict = run.judge()?;
     servers.remove(stage)?;
     Ok(verdict)
+}
+
+fn kill_mysqld(ground: &Ground, namespace: &str) -> Result<()> {
+    let found = pod::find(ground, namespace, "db-0")?;
+    pod::signal(ground, &found, Some("mysqld"), Signal::SIGKILL).map(drop)
 }
 
 pub(super) fn unflushed_is_caught(stage: &Stage) -> Result<String> {
@@ -170,7 +185,7 @@ pub(super) fn unflushed_is_caught(stage: &Stage) -> Result<String> {
         options: UNFLUSHED,
         ..Servers::default()
     };
-    let verdict = kill_under_load(stage, &servers)?;
+    let verdict = under_load(stage, &servers, |ground| kill_mysqld(ground, servers.namespace))?;
     claim(
         verdict.found(Kind::LostWrite).is_some(),
         format!("losses are found: {}", told(&verdict)),
@@ -184,7 +199,7 @@ pub(super) fn flushed_is_clean(stage: &Stage) -> Result<String> {
         options: FLUSHED,
         ..Servers::default()
     };
-    let verdict = kill_under_load(stage, &servers)?;
+    let verdict = under_load(stage, &servers, |ground| kill_mysqld(ground, servers.namespace))?;
     claim(verdict.is_clean(), format!("nothing is found:\n{verdict}"))?;
     claim(
         verdict.service.longest_gap_ns() > 100_000_000,
@@ -201,18 +216,15 @@ pub(super) fn power_cut(stage: &Stage) -> Result<String> {
             options,
             ..Servers::default()
         };
-        servers.ready(stage)?;
-        let run = Run::start(stage, &servers)?;
-        run.wait_writes(WRITES_BEFORE)?;
-        let ground = stage.ground()?;
-        let disk = Disk::of_pod(ground, namespace, "db-0", None)?;
-        Fault::Disk {
-            disk,
-            fault: DiskFault::PowerLost,
-        }
-        .inject(ground)?
-        .heal()?;
-        let verdict = run.judge()?;
+        let verdict = under_load(stage, &servers, |ground| {
+            let disk = Disk::of_pod(ground, namespace, "db-0", None)?;
+            Fault::Disk {
+                disk,
+                fault: DiskFault::PowerLost,
+            }
+            .inject(ground)?
+            .heal()
+        })?;
         let lost = verdict.found(Kind::LostWrite).is_some();
         claim(
             lost == loses,
@@ -223,7 +235,6 @@ pub(super) fn power_cut(stage: &Stage) -> Result<String> {
             format!("nothing else is found:\n{verdict}"),
         )?;
         lines.push(format!("{namespace}: {}", told(&verdict)));
-        servers.remove(stage)?;
     }
     Ok(lines.join("; "))
 }

@@ -95,7 +95,10 @@ impl Disk {
         let Some(pid) = machine::init_pid(ground.spec(), self.unit()?)? else {
             return Ok(Vec::new());
         };
-        mounted_at(pid, device)
+        let mut places = mounted_at(pid, device)?;
+        // Each is seen a second time in the ground's own folder, which propagates from here.
+        places.retain(|place| place.starts_with("/var/lib/kubelet/"));
+        Ok(places)
     }
 
     fn inside(&self, ground: &Ground, argv: &[&str]) -> Result<()> {
