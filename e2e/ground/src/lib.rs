@@ -18,6 +18,7 @@ pub mod node;
 pub mod preflight;
 pub mod probe;
 pub mod progress;
+pub mod prove;
 pub mod shell;
 pub mod spec;
 pub mod status;

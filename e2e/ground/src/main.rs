@@ -12,7 +12,7 @@ use ground::commands::{self, FaultCommand, PodArgs};
 use ground::ground::{Ground, names};
 use ground::progress::Progress;
 use ground::spec::{Spec, Unit};
-use ground::{down, faults, images, init, logs, network, preflight, status, up};
+use ground::{down, faults, images, init, logs, network, preflight, prove, status, up};
 
 #[derive(Parser)]
 #[command(
@@ -85,6 +85,8 @@ enum Command {
         #[arg(long)]
         process: Option<String>,
     },
+    /// Run every check of the repository, on a proving ground of its own.
+    Prove,
     /// Whatever is left on this machine of a proving ground; nothing after `down`.
     Remains,
     #[command(hide = true)]
@@ -109,6 +111,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::List => names().iter().for_each(|name| println!("{name}")),
         Command::Remains => return remains(&name),
         Command::Init { boot } => init::run(&boot)?,
+        Command::Prove => return Ok(if prove::prove()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         other => {
             preflight::check_root()?;
             return with_ground(&Ground::open(&name)?, other);
@@ -167,7 +170,7 @@ fn with_ground(ground: &Ground, command: Command) -> Result<ExitCode> {
                 commands::signal(ground, &pod, process.as_deref(), &signal)?
             );
         }
-        Command::Up { .. } | Command::Down | Command::List | Command::Remains | Command::Init { .. } => {}
+        Command::Up { .. } | Command::Down | Command::List | Command::Remains | Command::Prove | Command::Init { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }
