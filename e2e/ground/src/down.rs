@@ -1,5 +1,5 @@
 //! Takes a proving ground away and proves that nothing is left.
-//! Must work without the ground's record: a killed `up` may not have written one.
+//! Must not rely on the ground's record: a killed `up` may not have written one.
 
 use std::fs;
 use std::path::Path;

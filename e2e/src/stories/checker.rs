@@ -286,14 +286,14 @@ spec:
     volumeMounts: [{name: secret, mountPath: /secret}]
   - name: run
     image: {image}
-    args: [run, --host, db, --user, checker, --password-file, /secret/password, --history, /work/history.jsonl, --duration, 5s]
+    args: [run, --host, db, --user, checker, --password-file, /secret/password, --history, /record/history.jsonl, --duration, 5s]
     securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-    volumeMounts: [{name: secret, mountPath: /secret}, {name: work, mountPath: /work}]
+    volumeMounts: [{name: secret, mountPath: /secret}, {name: work, mountPath: /record}]
   containers:
   - name: judge
     image: {image}
-    args: [judge, --host, db, --user, checker, --password-file, /secret/password, --history, /work/history.jsonl, -o, json]
+    args: [judge, --host, db, --user, checker, --password-file, /secret/password, --history, /record/history.jsonl, -o, json]
     securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-    volumeMounts: [{name: secret, mountPath: /secret}, {name: work, mountPath: /work}]
+    volumeMounts: [{name: secret, mountPath: /secret}, {name: work, mountPath: /record}]
   volumes: [{name: secret, secret: {secretName: checker}}, {name: work, emptyDir: {}}]
 "#;
