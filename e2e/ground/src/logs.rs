@@ -2,7 +2,7 @@
 //! Must not interpret them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -40,9 +40,9 @@ pub fn show(ground: &Ground, unit: Unit, name: &str, follow: bool) -> Result<i32
     cmd("tail", options).args([file]).attached()
 }
 
-fn files(root: &PathBuf) -> Result<Vec<PathBuf>> {
+fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else {
             continue;

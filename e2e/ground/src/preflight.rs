@@ -127,7 +127,7 @@ fn check_disk(place: &Path) -> Result<()> {
     }
     let stat = nix::sys::statvfs::statvfs(existing)
         .with_context(|| format!("failed to look at {}", existing.display()))?;
-    let free = u64::from(stat.blocks_available()) * u64::from(stat.fragment_size());
+    let free = stat.blocks_available() * stat.fragment_size();
     if free < disk_min_bytes() {
         bail!(
             "{} has {} GB free and {} GB are needed: free some, or choose another place with \

@@ -60,7 +60,7 @@ impl Proof {
     fn step(&mut self, name: &str, command: Result<Command>) {
         println!("\n== {name}");
         let begun = Instant::now();
-        let result = command.and_then(|command| stream(command));
+        let result = command.and_then(stream);
         let (ok, mut counts) = match result {
             Ok(outcome) => outcome,
             Err(error) => {
