@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::cmd;
-use crate::spec::{cache_root, checkout};
+use crate::spec::{Paths, cache_root, checkout};
 use crate::{cache, images, preflight};
 
 /// The proving ground of the proofs; a developer's own is left alone.
@@ -149,10 +149,17 @@ fn ground_steps(proof: &mut Proof, checkout: &Path) -> Result<()> {
     // Stands in for whatever a killed run left.
     proof.step("proving ground down, if one is left", ground(&["down"]));
     proof.step("proving ground up", ground(&["up", "--net", NET]));
-    proof.step("stories", {
-        let args = ["run", "--quiet", "--locked", "--package", "e2e", "--bin", "stories", "--", "--name", GROUND];
-        Ok(cmd("cargo", args).dir(checkout).into_inner())
-    });
+    let stories = |args: &[&str]| {
+        let run = ["run", "--quiet", "--locked", "--package", "e2e", "--bin", "stories", "--"];
+        let path = std::env::var("PATH").unwrap_or_default();
+        let bin = Paths::of(GROUND).bin();
+        let command = cmd("cargo", run).args(args).dir(checkout);
+        Ok(command.env("PATH", format!("{path}:{}", bin.display())).into_inner())
+    };
+    proof.step("stories", stories(&["--name", GROUND]));
+    // As on somebody's own Kubernetes: what breaks nodes is skipped, and said to be.
+    let kubeconfig = Paths::of(GROUND).kubeconfig().display().to_string();
+    proof.step("stories elsewhere", stories(&["--kubeconfig", &kubeconfig, "Ready", "cut from", "in a pod"]));
     proof.step("proving ground down", ground(&["down"]));
     proof.step("nothing left of it", ground(&["remains"]));
     Ok(())

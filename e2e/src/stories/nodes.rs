@@ -10,7 +10,7 @@ use ground::shell::cmd;
 use ground::spec::Unit;
 use nix::sys::signal::Signal;
 
-use super::network::wait_node;
+use super::network::{greets, wait_node};
 use super::platform::TRIO;
 use crate::stage::{Stage, claim, wait_until};
 
@@ -60,10 +60,7 @@ pub(super) fn api_down(stage: &Stage) -> Result<String> {
         !stage.k("get --raw /readyz --request-timeout=2s").ok(),
         "the API server does not answer",
     )?;
-    claim(
-        client.is_greeted(service, SOON)?,
-        "the Service still reaches a server",
-    )?;
+    greets(&client, service, "the Service still reaches a server")?;
     // Faults are needed most while it is away.
     let found = pod::find(ground, TRIO.namespace, &TRIO.pod(0))?;
     claim(
