@@ -97,6 +97,8 @@ pub fn sweep_partial() -> Result<()> {
             .and_then(|name| name.rsplit('-').next());
         let alive = owner.is_some_and(|pid| Path::new("/proc").join(pid).exists());
         if !alive {
+            // A killed build may have mounted parts of the machine in there.
+            crate::down::unmount_below(&path)?;
             remove(&path)?;
         }
     }

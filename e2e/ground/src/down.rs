@@ -63,7 +63,7 @@ pub(crate) fn thaw_all(group: &str) -> Result<()> {
     Ok(())
 }
 
-fn unmount_below(root: &Path) -> Result<()> {
+pub(crate) fn unmount_below(root: &Path) -> Result<()> {
     for place in mounts_below(root)?.iter().rev() {
         words(&format!("umount --lazy {place}")).run()?;
     }
