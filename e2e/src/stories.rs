@@ -60,6 +60,7 @@ pub const ALL: &[Story] = &[
     on_ground("a node cut from a named node only", network::cut_from_node),
     on_ground("a node cut in one direction", network::cut_one_way),
     on_ground("packets of a node lost by chance", network::loss),
+    on_ground("packets of a node delayed", network::delay),
     on_ground("packets of a node held to a rate", network::slow),
     on_ground(
         "a node loses power and starts again with its disk",

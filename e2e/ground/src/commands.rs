@@ -52,6 +52,8 @@ pub enum FaultCommand {
         #[arg(long, default_value_t = 1000)]
         queue_ms: u32,
     },
+    /// Hold every packet that leaves a node for a time.
+    Delay { unit: String, delay_ms: u32 },
     /// Cut a node's power: all its processes end, its disk stays.
     NodeDown { unit: String },
     /// Stop the API server.
@@ -117,6 +119,7 @@ impl FaultCommand {
                 kbit_per_second,
                 queue_ms,
             }),
+            Self::Delay { unit, delay_ms } => net(NetFault::Delay { unit, delay_ms }),
             Self::NodeDown { unit } => Ok(Fault::UnitDown {
                 unit: known(ground, &unit)?.name(),
             }),

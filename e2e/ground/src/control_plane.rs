@@ -38,6 +38,7 @@ pub fn proxy(spec: &Spec, unit: Unit) -> Process {
             ("conntrack-max-per-core", "0".to_owned()),
             ("conntrack-tcp-timeout-established", "0s".to_owned()),
             ("conntrack-tcp-timeout-close-wait", "0s".to_owned()),
+            ("oom-score-adj", "0".to_owned()),
             ("healthz-bind-address", "127.0.0.1:10256".to_owned()),
         ],
     )

@@ -1,6 +1,7 @@
 //! Faults in force on a ground: written down before they are made, undone one by one or all at once.
 //! Must not judge what a fault does to a workload.
 
+pub mod delay;
 pub mod disk;
 pub mod net;
 pub mod pod;

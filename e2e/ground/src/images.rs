@@ -94,10 +94,13 @@ pub fn mysql() -> Result<Built> {
 /// The files of the MySQL image in a folder, for tests that start mysqld without a container.
 pub fn mysql_root() -> Result<PathBuf> {
     let image = mysql()?;
-    let key = Key::new("mysql-root").text(&image.archive.display().to_string()).finish();
+    let key = Key::new("mysql-root")
+        .text(&image.archive.display().to_string())
+        .finish();
     let (root, _) = cache::get("mysql-root", &key, |out| {
         fs::create_dir_all(out)?;
-        let script = r#"tar --extract --to-stdout --wildcards --file "$1" '*.tar' | tar --extract --directory "$2""#;
+        let script =
+            r#"tar --extract --to-stdout --wildcards --file "$1" '*.tar' | tar --extract --directory "$2""#;
         cmd("sh", ["-ec", script, "sh"]).args([&image.archive, out]).run()
     })?;
     Ok(root)

@@ -4,6 +4,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -91,6 +92,8 @@ enum Command {
     Remains,
     #[command(hide = true)]
     Init { boot: PathBuf },
+    #[command(hide = true)]
+    Delay { delay_ms: u64 },
 }
 
 fn main() -> ExitCode {
@@ -111,7 +114,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::List => names().iter().for_each(|name| println!("{name}")),
         Command::Remains => return remains(&name),
         Command::Init { boot } => init::run(&boot)?,
-        Command::Prove => return Ok(if prove::prove()? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Delay { delay_ms } => faults::delay::run(Duration::from_millis(delay_ms))?,
+        Command::Prove => {
+            return Ok(if prove::prove()? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
         other => {
             preflight::check_root()?;
             return with_ground(&Ground::open(&name)?, other);
@@ -170,7 +180,9 @@ fn with_ground(ground: &Ground, command: Command) -> Result<ExitCode> {
                 commands::signal(ground, &pod, process.as_deref(), &signal)?
             );
         }
-        Command::Up { .. } | Command::Down | Command::List | Command::Remains | Command::Prove | Command::Init { .. } => {}
+        // These need no ground that is up.
+        Command::Up { .. } | Command::Down | Command::List | Command::Remains => {}
+        Command::Prove | Command::Init { .. } | Command::Delay { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("git", "git"),
     ("ip", "iproute2"),
+    ("iptables-legacy", "iptables"),
     ("mmdebstrap", "mmdebstrap"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),

@@ -51,6 +51,16 @@ impl Place {
         self.within(|| Ok(TcpStream::connect_timeout(&to, within).is_ok()))
     }
 
+    /// How long a TCP connection to a listener at `to` takes: one round trip.
+    pub fn round_trip(&self, to: &Place, at: SocketAddr, within: Duration) -> Result<Duration> {
+        let _listener = to.within(|| Ok(TcpListener::bind(at)?))?;
+        self.within(|| {
+            let begun = Instant::now();
+            TcpStream::connect_timeout(&at, within)?;
+            Ok(begun.elapsed())
+        })
+    }
+
     /// Whether a server there says something within the time, as MySQL does to everyone who comes.
     pub fn is_greeted(&self, by: SocketAddr, within: Duration) -> Result<bool> {
         self.within(|| {
@@ -72,7 +82,9 @@ impl Place {
             // Read while sending: a socket's buffer holds a few hundred datagrams.
             let reader = scope.spawn(move || {
                 let mut buffer = [0; 4];
-                (0..count).take_while(|_| receiver.recv(&mut buffer).is_ok()).count()
+                (0..count)
+                    .take_while(|_| receiver.recv(&mut buffer).is_ok())
+                    .count()
             });
             for number in 0..count {
                 // Refused by a rule of its own side counts as not arriving.

@@ -13,7 +13,7 @@ use crate::images::{self, Built};
 use crate::progress::Progress;
 use crate::shell::cmd;
 use crate::spec::{Paths, Spec, Unit, checkout};
-use crate::{cgroup, control_plane, down, machine, network, node, preflight};
+use crate::{cgroup, control_plane, down, faults, machine, network, node, preflight};
 
 const API_READY_WITHIN: Duration = Duration::from_secs(120);
 const NODES_READY_WITHIN: Duration = Duration::from_secs(180);
@@ -314,18 +314,12 @@ fn grow(mut ground: Ground, spec: &Spec, progress: &Progress) -> Result<Ground> 
 pub fn revive(ground: &Ground, unit: Unit) -> Result<()> {
     let spec = ground.spec();
     match unit {
-        Unit::Control => start_control_plane_only(ground),
-        Unit::Client => machine::start(spec, unit, control_plane::client_processes(spec)),
-        Unit::Node(_) => start_node(ground, unit),
+        Unit::Control => machine::start(spec, unit, control_plane::processes(spec))?,
+        Unit::Client => machine::start(spec, unit, control_plane::client_processes(spec))?,
+        Unit::Node(_) => start_node(ground, unit)?,
     }
-}
-
-fn start_control_plane_only(ground: &Ground) -> Result<()> {
-    machine::start(
-        ground.spec(),
-        Unit::Control,
-        control_plane::processes(ground.spec()),
-    )
+    // Its cables are as they were, faults and all; the process that delays packets is not.
+    faults::net::sync(ground, unit)
 }
 
 fn add_nodes(ground: &Ground, had: u8, progress: &Progress) -> Result<()> {

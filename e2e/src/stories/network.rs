@@ -258,3 +258,27 @@ pub(super) fn slow(stage: &Stage) -> Result<String> {
         after.as_millis()
     ))
 }
+
+pub(super) fn delay(stage: &Stage) -> Result<String> {
+    const DELAY: Duration = Duration::from_millis(300);
+    let ground = stage.ground()?;
+    let (one, two) = (Unit::Node(1), Unit::Node(2));
+    let (at_one, at_two) = (Place::unit(ground, one), Place::unit(ground, two));
+    let trip = || at_one.round_trip(&at_two, probe_address(ground, two), SOON * 5);
+    wait_until("a round trip is quick before", SOON * 5, || Ok(trip()? < DELAY))?;
+    let fault = Fault::Net(NetFault::Delay {
+        unit: one.name(),
+        delay_ms: 300,
+    })
+    .inject(ground)?;
+    let during = trip()?;
+    claim(during >= DELAY, format!("what leaves waits 300 ms: {during:?}"))?;
+    let arrived = at_one.datagrams_arriving(&at_two, probe_address(ground, two), 200)?;
+    claim(arrived == 200, format!("nothing is lost: {arrived} of 200"))?;
+    fault.heal()?;
+    wait_until("a round trip is quick again", SOON * 5, || Ok(trip()? < DELAY))?;
+    Ok(format!(
+        "a round trip of {} ms with 300 ms of delay one way, none lost",
+        during.as_millis()
+    ))
+}

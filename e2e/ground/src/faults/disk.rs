@@ -139,7 +139,9 @@ impl DiskFault {
                 let trigger = PathBuf::from("/sys/fs/ext4")
                     .join(&device)
                     .join("trigger_fs_error");
-                fs::write(&trigger, "1").context("only ext4 volumes can be made to fail this way: use the storage class standard-ext4")
+                fs::write(&trigger, "1").context(
+                    "only ext4 volumes can be made to fail this way: use the storage class standard-ext4",
+                )
             }
             Self::Frozen => disk.inside(ground, &["fsfreeze", "--freeze", &place]),
             Self::Slow { bytes_per_second } => throttle(ground, disk, &device, bytes_per_second),

@@ -10,6 +10,8 @@ use crate::network::enter;
 use crate::spec::{Spec, Unit};
 
 const TABLE: &str = "ground_faults";
+/// Longer, and every connection is as good as cut.
+const DELAY_MAX_MS: u32 = 10_000;
 
 /// Which packets, as seen from the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -39,6 +41,8 @@ pub enum NetFault {
         kbit_per_second: u32,
         queue_ms: u32,
     },
+    /// What leaves waits this long.
+    Delay { unit: String, delay_ms: u32 },
 }
 
 impl NetFault {
@@ -59,12 +63,18 @@ impl NetFault {
             Self::Slow {
                 kbit_per_second: 0, ..
             } => bail!("a rate of nothing is a cut: use that"),
-            Self::Loss { .. } | Self::Slow { .. } => Ok(()),
+            Self::Delay { delay_ms, .. } if !(1..=DELAY_MAX_MS).contains(delay_ms) => {
+                bail!("use 1 to {DELAY_MAX_MS} ms")
+            }
+            Self::Loss { .. } | Self::Slow { .. } | Self::Delay { .. } => Ok(()),
         }
     }
 
     pub(super) fn unit(&self) -> Result<Unit> {
-        let (Self::Cut { unit, .. } | Self::Loss { unit, .. } | Self::Slow { unit, .. }) = self;
+        let (Self::Cut { unit, .. }
+        | Self::Loss { unit, .. }
+        | Self::Slow { unit, .. }
+        | Self::Delay { unit, .. }) = self;
         Unit::parse(unit)
     }
 
@@ -83,12 +93,13 @@ impl NetFault {
             }
             Self::Loss { unit, .. } => format!("loss-{unit}"),
             Self::Slow { unit, .. } => format!("slow-{unit}"),
+            Self::Delay { unit, .. } => format!("delay-{unit}"),
         }
     }
 }
 
 /// Makes the unit's packets fare as all its network faults on record say.
-pub(super) fn sync(ground: &Ground, unit: Unit) -> Result<()> {
+pub fn sync(ground: &Ground, unit: Unit) -> Result<()> {
     let spec = ground.spec();
     let faults: Vec<NetFault> = active(ground)?
         .into_iter()
@@ -117,7 +128,11 @@ pub(super) fn sync(ground: &Ground, unit: Unit) -> Result<()> {
             enter(spec, unit, &line).run()?;
         }
     }
-    Ok(())
+    let delay_ms = faults.iter().find_map(|fault| match fault {
+        NetFault::Delay { delay_ms, .. } => Some(*delay_ms),
+        _ => None,
+    });
+    super::delay::set(ground, unit, delay_ms)
 }
 
 /// The whole table, replaced at once. It looks at packets before any rewriting on their way in, and after
@@ -146,7 +161,7 @@ fn rules(spec: &Spec, faults: &[NetFault]) -> Result<String> {
                 arriving.push(format!("iifname eth0 {chance}"));
                 leaving.push(format!("oifname eth0 {chance}"));
             }
-            NetFault::Slow { .. } => {}
+            NetFault::Slow { .. } | NetFault::Delay { .. } => {}
         }
     }
     let mut text = format!("add table inet {TABLE}\ndelete table inet {TABLE}\n");
