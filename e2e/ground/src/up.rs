@@ -164,10 +164,10 @@ fn lay_out(ground: &Ground, kube: &Path) -> Result<()> {
         cache::remove(&link)?;
         std::os::unix::fs::symlink("ground-kube", &link)?;
     }
-    let own = std::env::current_exe().context("failed to find this program")?;
     let copy = ground.paths.program("ground");
     cache::remove(&copy)?;
-    fs::copy(&own, &copy).with_context(|| format!("failed to copy {}", own.display()))?;
+    // The file behind this process, even if a build has replaced it since.
+    fs::copy("/proc/self/exe", &copy).context("failed to copy this program")?;
     for unit in ground.spec().units() {
         fs::create_dir_all(ground.paths.volumes(unit))?;
     }
