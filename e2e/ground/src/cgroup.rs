@@ -53,6 +53,9 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Controllers without which no kubelet starts.
+const NEEDED: &[&str] = &["cpu", "memory", "pids"];
+
 /// Makes `group` in every hierarchy and opens it to children.
 pub fn create(group: &str) -> Result<()> {
     for hierarchy in hierarchies()? {
@@ -89,19 +92,19 @@ fn open_to_children(path: &Path) -> Result<()> {
     if Version::detect() == Version::V1 {
         return Ok(());
     }
-    let offered = fs::read_to_string(path.join("cgroup.controllers"))?;
-    for controller in offered.split_whitespace() {
-        // One that cannot be handed down (a realtime cpu group) must not spoil the others.
-        let _ = fs::write(path.join("cgroup.subtree_control"), format!("+{controller}"));
-    }
-    let opened = fs::read_to_string(path.join("cgroup.subtree_control"))?;
-    for needed in ["cpu", "memory", "pids"] {
-        if !opened.split_whitespace().any(|controller| controller == needed) {
-            bail!(
-                "{}: the {needed} controller cannot be handed down to children",
-                path.display()
-            );
-        }
+    let control = path.join("cgroup.subtree_control");
+    // At once or not at all: cpu or pids alone would turn a group that holds processes into a threaded one.
+    let needed: Vec<String> = NEEDED.iter().map(|controller| format!("+{controller}")).collect();
+    fs::write(&control, needed.join(" ")).with_context(|| {
+        format!(
+            "{}: {} cannot be handed down to children",
+            path.display(),
+            NEEDED.join(", ")
+        )
+    })?;
+    for controller in fs::read_to_string(path.join("cgroup.controllers"))?.split_whitespace() {
+        // One that cannot be handed down must not spoil the others.
+        let _ = fs::write(&control, format!("+{controller}"));
     }
     Ok(())
 }
