@@ -263,7 +263,14 @@ fn mounted_at(pid: i32, device: &str) -> Result<Vec<String>> {
 fn throttle(ground: &Ground, disk: &Disk, device: &str, bytes_per_second: u64) -> Result<()> {
     let number = fs::read_to_string(Path::new("/sys/block").join(device).join("dev"))?;
     let number = number.trim();
-    let folders = cgroup::folders(&format!("{}/pods", machine::group(ground.spec(), disk.unit()?)))?;
+    let mut folders = cgroup::folders(&format!("{}/pods", machine::group(ground.spec(), disk.unit()?)))?;
+    folders.retain(|folder| throttles(folder));
+    if folders.is_empty() && bytes_per_second > 0 {
+        bail!(
+            "no rate can be set: the control groups of {} have no io controller",
+            disk.unit
+        );
+    }
     let limit = |folder: &Path| -> Result<()> {
         if Version::detect() == Version::V2 {
             let rate = if bytes_per_second == 0 {
@@ -283,8 +290,12 @@ fn throttle(ground: &Ground, disk: &Disk, device: &str, bytes_per_second: u64) -
         }
         Ok(())
     };
-    for folder in folders.iter().filter(|folder| throttles(folder)) {
-        limit(folder)?;
+    for folder in &folders {
+        let result = limit(folder);
+        // The group of a container that has just ended needs no limit.
+        if folder.exists() {
+            result?;
+        }
     }
     if Version::detect() == Version::V1 {
         // The kernel's own writers, which work for everybody, are in the root group.
