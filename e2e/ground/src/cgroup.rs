@@ -53,6 +53,41 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Controllers without which no kubelet starts.
+const NEEDED: &[&str] = &["cpu", "memory", "pids"];
+
+/// Refuses control groups below which a ground's cannot be made; changes nothing.
+pub fn check() -> Result<()> {
+    hierarchies()?;
+    if Version::detect() == Version::V1 {
+        return Ok(());
+    }
+    let top = Path::new(MOUNT);
+    let read = |file: &str| {
+        fs::read_to_string(top.join(file)).with_context(|| format!("failed to read {MOUNT}/{file}"))
+    };
+    if let Some(missing) = first_missing(&read("cgroup.controllers")?) {
+        bail!("{MOUNT} offers no {missing} controller: boot with it enabled, or hand it to this container");
+    }
+    // In a container the topmost group is an ordinary one, which hands nothing down while it holds processes.
+    let ordinary = top.join("cgroup.type").exists();
+    let busy = !read("cgroup.procs")?.trim().is_empty();
+    if ordinary && busy && first_missing(&read("cgroup.subtree_control")?).is_some() {
+        bail!(
+            "the processes of this container are in its topmost control group, which hands no controller \
+             down until they leave: mkdir {MOUNT}/init && for pid in $(cat {MOUNT}/cgroup.procs); \
+             do echo $pid >{MOUNT}/init/cgroup.procs; done"
+        );
+    }
+    Ok(())
+}
+
+/// The first needed controller that is not in the list.
+fn first_missing(list: &str) -> Option<&'static str> {
+    let listed = |needed: &str| list.split_whitespace().any(|controller| controller == needed);
+    NEEDED.iter().copied().find(|needed| !listed(needed))
+}
+
 /// Makes `group` in every hierarchy and opens it to children.
 pub fn create(group: &str) -> Result<()> {
     for hierarchy in hierarchies()? {
@@ -89,19 +124,19 @@ fn open_to_children(path: &Path) -> Result<()> {
     if Version::detect() == Version::V1 {
         return Ok(());
     }
-    let offered = fs::read_to_string(path.join("cgroup.controllers"))?;
-    for controller in offered.split_whitespace() {
-        // One that cannot be handed down (a realtime cpu group) must not spoil the others.
-        let _ = fs::write(path.join("cgroup.subtree_control"), format!("+{controller}"));
-    }
-    let opened = fs::read_to_string(path.join("cgroup.subtree_control"))?;
-    for needed in ["cpu", "memory", "pids"] {
-        if !opened.split_whitespace().any(|controller| controller == needed) {
-            bail!(
-                "{}: the {needed} controller cannot be handed down to children",
-                path.display()
-            );
-        }
+    let control = path.join("cgroup.subtree_control");
+    // At once or not at all: cpu or pids alone would turn a group that holds processes into a threaded one.
+    let needed: Vec<String> = NEEDED.iter().map(|controller| format!("+{controller}")).collect();
+    fs::write(&control, needed.join(" ")).with_context(|| {
+        format!(
+            "{}: {} cannot be handed down to children",
+            path.display(),
+            NEEDED.join(", ")
+        )
+    })?;
+    for controller in fs::read_to_string(path.join("cgroup.controllers"))?.split_whitespace() {
+        // One that cannot be handed down must not spoil the others.
+        let _ = fs::write(&control, format!("+{controller}"));
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::ground::Lock;
+use crate::faults::disk;
+use crate::ground::{Ground, Lock};
 use crate::shell::words;
 use crate::spec::Paths;
 use crate::{cache, cgroup, network, preflight};
@@ -32,6 +33,10 @@ pub fn sweep(name: &str) -> Result<()> {
     }
     network::delete_all(&group)?;
     cgroup::remove(&group)?;
+    if let Ok(Some(ground)) = Ground::open_any(name) {
+        // A record that a kill left half written must not stop this.
+        let _ = disk::forget_rates(&ground);
+    }
     cache::remove(paths.root())?;
     let left = remains(name)?;
     if !left.is_empty() {

@@ -101,7 +101,9 @@ pub fn kill(spec: &Spec, unit: Unit) -> Result<()> {
     if let Some(pid) = init_pid(spec, unit)? {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
-    cgroup::kill_all(&group(spec, unit))
+    cgroup::kill_all(&group(spec, unit))?;
+    // A machine that boots has no control groups of before: no container's, and no limit on a disk.
+    cgroup::remove(&group(spec, unit))
 }
 
 /// A command inside all namespaces of a running unit.

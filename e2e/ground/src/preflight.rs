@@ -48,7 +48,7 @@ pub fn check(spec: &Spec) -> Result<()> {
     check_disk(&state_root())?;
     check_disk(&cache_root())?;
     check_memory()?;
-    cgroup::Version::detect();
+    cgroup::check()?;
     network::check_free(spec)
 }
 

@@ -11,13 +11,19 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::pod;
+use super::{Fault, pod};
 use crate::cgroup::{self, Version};
 use crate::ground::Ground;
 use crate::machine;
 use crate::shell::words;
 use crate::spec::Unit;
 
+const LIMITS_V1: [&str; 2] = [
+    "blkio.throttle.read_bps_device",
+    "blkio.throttle.write_bps_device",
+];
+/// Version 1: the group of the kernel's own threads.
+const KERNEL_WRITERS: &str = "/sys/fs/cgroup/blkio";
 const FILLER: &str = ".ground-filler";
 const RELEASED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -28,6 +34,9 @@ pub struct Disk {
     pub unit: String,
     /// The volume's name, also of its backing file.
     pub handle: String,
+    /// The number of its loop device when the fault was made: it is another volume's once this one has left.
+    #[serde(default)]
+    pub number: Option<String>,
 }
 
 /// What is wrong with it.
@@ -55,10 +64,15 @@ impl Disk {
             (None, [only]) => only.clone(),
             (_, all) => bail!("say which volume of {pod} with --volume: {}", all.join(", ")),
         };
-        Ok(Self {
+        let mut disk = Self {
             unit: found.unit.name(),
             handle,
-        })
+            number: None,
+        };
+        if let Some(device) = disk.device(ground)? {
+            disk.number = Some(number_of(&device)?);
+        }
+        Ok(disk)
     }
 
     fn unit(&self) -> Result<Unit> {
@@ -144,7 +158,7 @@ impl DiskFault {
                 )
             }
             Self::Frozen => disk.inside(ground, &["fsfreeze", "--freeze", &place]),
-            Self::Slow { bytes_per_second } => throttle(ground, disk, &device, bytes_per_second),
+            Self::Slow { bytes_per_second } => throttle(ground, disk, &number_of(&device)?, bytes_per_second),
             // Neither journal nor data is written out: what fstests uses to stand in for a power cut.
             Self::PowerLost => disk.inside(ground, &["xfs_io", "-x", "-c", "shutdown", &place]),
         }
@@ -153,10 +167,10 @@ impl DiskFault {
     pub(super) fn undo(self, ground: &Ground, disk: &Disk) -> Result<()> {
         let Some(device) = disk.device(ground)? else {
             // Its node was killed or its pod has left: with the mount, the fault went too, but for the filler.
-            return if self == Self::Full {
-                remove_filler_unmounted(ground, disk)
-            } else {
-                Ok(())
+            return match self {
+                Self::Full => remove_filler_unmounted(ground, disk),
+                Self::Slow { .. } => throttle_end(ground, disk),
+                _ => Ok(()),
             };
         };
         match self {
@@ -170,7 +184,10 @@ impl DiskFault {
                 let _ = disk.inside(ground, &["fsfreeze", "--unfreeze", &place]);
                 Ok(())
             }
-            Self::Slow { .. } => throttle(ground, disk, &device, 0),
+            Self::Slow { .. } => {
+                throttle(ground, disk, &number_of(&device)?, 0)?;
+                throttle_end(ground, disk)
+            }
             Self::ReadOnly | Self::PowerLost => mount_again(ground, disk, &device),
         }
     }
@@ -252,47 +269,92 @@ fn release(ground: &Ground, disk: &Disk, device: &str) -> Result<()> {
 
 /// Where the mount namespace of a process has the device mounted, in the order of mounting.
 fn mounted_at(pid: i32, device: &str) -> Result<Vec<String>> {
-    let number = fs::read_to_string(Path::new("/sys/block").join(device).join("dev"))?;
+    let number = number_of(device)?;
     let text = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
     let rows = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let ours = rows.filter(|row| row.get(2) == Some(&number.trim()));
+    let ours = rows.filter(|row| row.get(2) == Some(&number.as_str()));
     Ok(ours
         .filter_map(|row| row.get(4).map(|place| (*place).to_owned()))
         .collect())
 }
 
 /// Limits the device for every group that may write to it; zero takes the limit away.
-fn throttle(ground: &Ground, disk: &Disk, device: &str, bytes_per_second: u64) -> Result<()> {
-    let number = fs::read_to_string(Path::new("/sys/block").join(device).join("dev"))?;
-    let number = number.trim();
-    let folders = cgroup::folders(&format!("{}/pods", machine::group(ground.spec(), disk.unit()?)))?;
-    let limit = |folder: &Path| -> Result<()> {
-        if Version::detect() == Version::V2 {
-            let rate = if bytes_per_second == 0 {
-                "max".to_owned()
-            } else {
-                bytes_per_second.to_string()
-            };
-            let line = format!("{number} rbps={rate} wbps={rate}");
-            return fs::write(folder.join("io.max"), line).context("failed to write io.max");
+fn throttle(ground: &Ground, disk: &Disk, number: &str, bytes_per_second: u64) -> Result<()> {
+    let mut folders = cgroup::folders(&format!("{}/pods", machine::group(ground.spec(), disk.unit()?)))?;
+    folders.retain(|folder| throttles(folder));
+    if folders.is_empty() && bytes_per_second > 0 {
+        bail!(
+            "no rate can be set: the control groups of {} have no io controller",
+            disk.unit
+        );
+    }
+    for folder in &folders {
+        let result = limit(folder, number, bytes_per_second);
+        // The group of a container that has just ended needs no limit.
+        if folder.exists() {
+            result?;
         }
-        for file in [
-            "blkio.throttle.read_bps_device",
-            "blkio.throttle.write_bps_device",
-        ] {
-            fs::write(folder.join(file), format!("{number} {bytes_per_second}"))
-                .with_context(|| format!("failed to write {file}"))?;
-        }
-        Ok(())
-    };
-    for folder in folders.iter().filter(|folder| throttles(folder)) {
-        limit(folder)?;
     }
     if Version::detect() == Version::V1 {
         // The kernel's own writers, which work for everybody, are in the root group.
-        limit(Path::new("/sys/fs/cgroup/blkio"))?;
+        limit(Path::new(KERNEL_WRITERS), number, bytes_per_second)?;
     }
     Ok(())
+}
+
+fn limit(folder: &Path, number: &str, bytes_per_second: u64) -> Result<()> {
+    if Version::detect() == Version::V2 {
+        let rate = if bytes_per_second == 0 {
+            "max".to_owned()
+        } else {
+            bytes_per_second.to_string()
+        };
+        let line = format!("{number} rbps={rate} wbps={rate}");
+        return fs::write(folder.join("io.max"), line).context("failed to write io.max");
+    }
+    for file in LIMITS_V1 {
+        fs::write(folder.join(file), format!("{number} {bytes_per_second}"))
+            .with_context(|| format!("failed to write {file}"))?;
+    }
+    Ok(())
+}
+
+/// Ends the limit on the device that the volume had when the fault was made.
+fn throttle_end(ground: &Ground, disk: &Disk) -> Result<()> {
+    match &disk.number {
+        Some(number) if exists(number) => throttle(ground, disk, number, 0),
+        _ => Ok(()),
+    }
+}
+
+/// Ends what slow disks left outside the ground's own control groups, before its records go.
+pub(crate) fn forget_rates(ground: &Ground) -> Result<()> {
+    if Version::detect() == Version::V2 {
+        return Ok(());
+    }
+    for fault in super::active(ground)? {
+        if let Fault::Disk {
+            disk: Disk {
+                number: Some(number), ..
+            },
+            fault: DiskFault::Slow { .. },
+        } = fault
+            && exists(&number)
+        {
+            limit(Path::new(KERNEL_WRITERS), &number, 0)?;
+        }
+    }
+    Ok(())
+}
+
+fn exists(number: &str) -> bool {
+    Path::new("/sys/dev/block").join(number).exists()
+}
+
+/// The `major:minor` of a device.
+fn number_of(device: &str) -> Result<String> {
+    let text = fs::read_to_string(Path::new("/sys/block").join(device).join("dev"))?;
+    Ok(text.trim().to_owned())
 }
 
 fn throttles(folder: &Path) -> bool {
