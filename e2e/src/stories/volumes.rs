@@ -94,7 +94,7 @@ pub(super) fn life(stage: &Stage) -> Result<String> {
     wait_until("the next pod has the file", WITHIN, kept)?;
     let again = Disk::of_pod(ground, SERVER.namespace, POD, None)?;
     claim(
-        again == disk,
+        (again.unit, again.handle) == (disk.unit.clone(), disk.handle.clone()),
         "the next pod is on the same node with the same volume",
     )?;
 
