@@ -224,6 +224,7 @@ fn remount(ground: &Ground, disk: &Disk, device: &str, places: &[String]) -> Res
     for place in places.iter().rev() {
         disk.inside(ground, &["umount", place])?;
     }
+    wait_detached(ground, disk, device)?;
     let file = format!("/run/node/volumes/{}.img", disk.handle);
     let script = r#"
 set -e
@@ -241,6 +242,20 @@ for place; do mount --bind "$first" "$place"; done
     let mut argv = vec!["sh", "-c", script, "sh", &file];
     argv.extend(places.iter().map(String::as_str));
     disk.inside(ground, &argv)
+}
+
+/// Waits until the last mount is gone: a container that was just being made may hold one, and mounting the
+/// device once more would give the old, broken file system again.
+fn wait_detached(ground: &Ground, disk: &Disk, device: &str) -> Result<()> {
+    let begun = Instant::now();
+    while disk.device(ground)?.as_deref() == Some(device) {
+        if begun.elapsed() > RELEASED_WITHIN {
+            bail!("{device} of volume {} is still mounted somewhere", disk.handle);
+        }
+        release(ground, disk, device)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Kills the processes of containers that have the device mounted, until none is left.
