@@ -5,7 +5,7 @@
 mod server;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn config(server: &Server, history: PathBuf, clients: u32) -> Config {
     }
 }
 
-async fn verdict(server: &Server, history: &PathBuf) -> Verdict {
+async fn verdict(server: &Server, history: &Path) -> Verdict {
     let mut judge = Judge::read(Reader::open(history).unwrap()).unwrap();
     members::read(&server.target("app"), LONG, Some(judge.run()), |piece| {
         judge.piece(&piece);
@@ -215,7 +215,7 @@ fn a_crash_without_flushing_loses_acknowledged_writes_and_is_caught() {
 }
 
 /// Acknowledged writes without a row, counted without the judge.
-async fn lost(server: &Server, history: &PathBuf) -> u64 {
+async fn lost(server: &Server, history: &Path) -> u64 {
     let (mut run, mut ops, mut acknowledged) = (0, HashMap::new(), HashSet::new());
     for event in Reader::open(history).unwrap() {
         match event.unwrap().event {
