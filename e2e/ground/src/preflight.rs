@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("containerd", "containerd"),
     ("e2fsck", "e2fsprogs"),
+    ("file", "file"),
     ("git", "git"),
     ("ip", "iproute2"),
     ("iptables-legacy", "iptables"),

@@ -54,15 +54,6 @@ pub fn up(spec: &Spec, progress: &Progress) -> Result<Ground> {
         Some(ground) if ground.record.complete => return grow(ground, spec, progress),
         _ => {}
     }
-    progress.phase("clean what an earlier run left", || {
-        Ok((down::sweep(&spec.name)?, String::new()))
-    })?;
-    preflight::check(spec)?;
-    // Whatever this command starts is found and ended with the ground, even if this process is killed.
-    let builder = format!("{}/builder/system", spec.cgroup());
-    cgroup::create(&builder)?;
-    cgroup::join(&builder)?;
-    cache::sweep_partial()?;
     progress.phase("packages", || {
         let installed = preflight::install_missing()?;
         Ok((
@@ -74,6 +65,15 @@ pub fn up(spec: &Spec, progress: &Progress) -> Result<Ground> {
             },
         ))
     })?;
+    progress.phase("clean what an earlier run left", || {
+        Ok((down::sweep(&spec.name)?, String::new()))
+    })?;
+    preflight::check(spec)?;
+    // Whatever this command starts is found and ended with the ground, even if this process is killed.
+    let builder = format!("{}/builder/system", spec.cgroup());
+    cgroup::create(&builder)?;
+    cgroup::join(&builder)?;
+    cache::sweep_partial()?;
     let (kube, record) = build(spec, progress)?;
     let mut ground = Ground {
         record,
