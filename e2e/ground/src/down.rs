@@ -84,27 +84,25 @@ fn mounts_below(root: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Loop devices whose backing file lies below the folder, by inode: their paths lie in other mounts.
+/// Loop devices whose backing file lies below the folder.
 fn loop_devices(root: &Path) -> Result<Vec<String>> {
     use std::os::unix::fs::MetadataExt as _;
-    let listed = words("losetup --list --noheadings --raw --output NAME,BACK-INO").output()?;
-    let mut inodes = Vec::new();
     let Ok(units) = fs::read_dir(root) else {
         return Ok(Vec::new());
     };
+    let mut inodes = Vec::new();
     for unit in units {
         let Ok(files) = fs::read_dir(unit?.path().join("volumes")) else {
             continue;
         };
         for file in files {
-            inodes.push(file?.metadata()?.ino().to_string());
+            inodes.push(file?.metadata()?.ino());
         }
     }
-    let ours = listed.lines().filter_map(|line| line.split_once(' '));
-    Ok(ours
-        .filter(|(_, inode)| inodes.iter().any(|own| own == inode.trim()))
-        .map(|(name, _)| name.to_owned())
-        .collect())
+    let ours = disk::loop_devices()?
+        .into_iter()
+        .filter(|(_, inode)| inodes.contains(inode));
+    Ok(ours.map(|(name, _)| format!("/dev/{name}")).collect())
 }
 
 /// Everything on this machine that still belongs to the ground, one line each.

@@ -22,8 +22,6 @@ pub struct Record {
     pub template: PathBuf,
     /// The workload checker, to run in the client unit.
     pub checker: PathBuf,
-    /// The operator's program.
-    pub operator: PathBuf,
 }
 
 /// A handle on a ground; everything else goes through it.

@@ -52,6 +52,15 @@ impl Built {
     pub fn megabytes(&self) -> u64 {
         fs::metadata(&self.archive).map_or(0, |meta| meta.len() / 1_000_000)
     }
+
+    /// Its size and whether it was built just now, for people.
+    pub fn note(&self) -> String {
+        format!(
+            "{} MB, {}",
+            self.megabytes(),
+            if self.fresh { "built" } else { "cached" }
+        )
+    }
 }
 
 /// The image that holds pods open: one static C program.
@@ -108,7 +117,7 @@ pub fn mysql_root() -> Result<PathBuf> {
 
 /// The image of the workload checker, and the program itself.
 pub fn checker() -> Result<(Built, PathBuf)> {
-    let program = checker_program()?;
+    let program = static_program("checker", &["e2e/checker", "operator/build-static.sh"])?;
     let key = Key::new(CHECKER).file(&program)?.finish();
     let place = cache::get("image-checker", &key, |out| {
         let dir = scratch_dir(out)?;
@@ -117,36 +126,10 @@ pub fn checker() -> Result<(Built, PathBuf)> {
     Ok((Built::new(CHECKER, place), program))
 }
 
-fn checker_program() -> Result<PathBuf> {
-    let checkout = checkout()?;
-    let key = Key::new("checker")
-        .tree(
-            &checkout,
-            &[
-                "Cargo.lock",
-                "Cargo.toml",
-                "e2e/checker",
-                "operator/build-static.sh",
-            ],
-        )?
-        .finish();
-    let place = cache::get("program-checker", &key, |out| {
-        static_program(&checkout, "checker", out)
-    })?;
-    Ok(place.0)
-}
-
 /// The operator's image, by buildah from the repository's Dockerfile, which starts from nothing.
-pub fn operator() -> Result<(Built, PathBuf)> {
-    let checkout = checkout()?;
-    let key = Key::new("holdfast")
-        .tree(&checkout, &["Cargo.lock", "Cargo.toml", "crds", "operator"])?
-        .finish();
-    let program = cache::get("program-holdfast", &key, |out| {
-        static_program(&checkout, "holdfast", out)
-    })?
-    .0;
-    let dockerfile = checkout.join("Dockerfile");
+pub fn operator() -> Result<Built> {
+    let program = static_program("holdfast", &["crds", "operator"])?;
+    let dockerfile = checkout()?.join("Dockerfile");
     let key = Key::new(OPERATOR).file(&program)?.file(&dockerfile)?.finish();
     let place = cache::get("image-holdfast", &key, |out| {
         let dir = scratch_dir(out)?;
@@ -155,17 +138,26 @@ pub fn operator() -> Result<(Built, PathBuf)> {
         buildah(&dir, &dockerfile, out)?;
         cache::remove(&dir)
     })?;
-    Ok((Built::new(OPERATOR, place), program))
+    Ok(Built::new(OPERATOR, place))
 }
 
-fn static_program(checkout: &Path, package: &str, out: &Path) -> Result<()> {
-    cmd(
-        checkout.join("operator/build-static.sh"),
-        [out.as_os_str(), package.as_ref()],
-    )
-    .env("CARGO_TARGET_DIR", cache_root().join("cargo"))
-    .dir(checkout)
-    .logged(&log_file(&format!("program-{package}"))?)
+/// A static program of the workspace, from the cache unless one of these inputs has changed.
+fn static_program(package: &str, inputs: &[&str]) -> Result<PathBuf> {
+    let checkout = checkout()?;
+    let key = Key::new(package)
+        .tree(&checkout, &["Cargo.lock", "Cargo.toml"])?
+        .tree(&checkout, inputs)?
+        .finish();
+    let place = cache::get(&format!("program-{package}"), &key, |out| {
+        cmd(
+            checkout.join("operator/build-static.sh"),
+            [out.as_os_str(), package.as_ref()],
+        )
+        .env("CARGO_TARGET_DIR", cache_root().join("cargo"))
+        .dir(&checkout)
+        .logged(&log_file(&format!("program-{package}"))?)
+    })?;
+    Ok(place.0)
 }
 
 fn buildah(dir: &Path, dockerfile: &Path, out: &Path) -> Result<()> {
@@ -318,7 +310,7 @@ pub fn copy_template(from: &Path, to: &Path) -> Result<()> {
 
 /// Builds the operator's image again and imports it on every node that is up.
 pub fn load(ground: &Ground) -> Result<String> {
-    let (built, _) = operator()?;
+    let built = operator()?;
     let archive = built.archive.display().to_string();
     for unit in ground.spec().node_units() {
         let argv = ["ctr", "--namespace", "k8s.io", "images", "import", &archive];

@@ -2,14 +2,16 @@
 //! Must not know which processes a unit runs.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 
+use crate::cgroup;
 use crate::init::{Boot, Process};
 use crate::shell::{Cmd, cmd};
 use crate::spec::{Paths, Spec, Unit};
-use crate::{cgroup, network};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -76,18 +78,14 @@ pub fn start(spec: &Spec, unit: Unit, processes: Vec<Process>) -> Result<()> {
 pub fn init_pid(spec: &Spec, unit: Unit) -> Result<Option<i32>> {
     let program = Paths::of(&spec.name).program("ground");
     for pid in cgroup::processes(&format!("{}/system", group(spec, unit)))? {
-        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-            continue;
-        };
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
             continue;
         };
-        let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
         let is_one = status
             .lines()
             .find_map(|line| line.strip_prefix("NSpid:"))
             .is_some_and(|ids| ids.split_whitespace().next_back() == Some("1"));
-        if is_one && first == program.as_os_str().as_encoded_bytes() {
+        if is_one && arguments(pid).first().map(Path::new) == Some(&program) {
             return Ok(Some(pid.as_raw()));
         }
     }
@@ -99,7 +97,7 @@ pub fn kill(spec: &Spec, unit: Unit) -> Result<()> {
     // No power cut waits for a frozen disk, but the kernel would.
     crate::down::thaw_all(&group(spec, unit))?;
     if let Some(pid) = init_pid(spec, unit)? {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }
     cgroup::kill_all(&group(spec, unit))?;
     // A machine that boots has no control groups of before: no container's, and no limit on a disk.
@@ -108,12 +106,8 @@ pub fn kill(spec: &Spec, unit: Unit) -> Result<()> {
 
 /// A command inside all namespaces of a running unit.
 pub fn enter(spec: &Spec, unit: Unit, argv: &[&str]) -> Result<Cmd> {
-    let pid = init_pid(spec, unit)?.with_context(|| {
-        format!(
-            "{} does not run: start it with `cargo ground node start`",
-            unit.name()
-        )
-    })?;
+    let pid = init_pid(spec, unit)?
+        .with_context(|| format!("{} does not run: start it with `cargo ground up`", unit.name()))?;
     Ok(cmd("nsenter", [format!("--target={pid}")])
         .args(["--mount", "--uts", "--ipc", "--pid", "--net", "--"])
         .args(argv))
@@ -121,21 +115,19 @@ pub fn enter(spec: &Spec, unit: Unit, argv: &[&str]) -> Result<Cmd> {
 
 /// The host's PID of one of the unit's processes, if it runs.
 pub fn process_pid(spec: &Spec, unit: Unit, name: &str) -> Result<Option<i32>> {
-    let program = Paths::of(&spec.name).program(name);
-    for pid in cgroup::processes(&format!("{}/system", group(spec, unit)))? {
-        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-            continue;
-        };
-        let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
-        if first == program.as_os_str().as_encoded_bytes() {
-            return Ok(Some(pid.as_raw()));
-        }
-    }
-    Ok(None)
+    let all = cgroup::processes(&format!("{}/system", group(spec, unit)))?;
+    let named = |pid: &Pid| {
+        let program = arguments(*pid).into_iter().next().unwrap_or_default();
+        Path::new(&program).file_name().is_some_and(|own| own == name)
+    };
+    Ok(all.into_iter().find(named).map(Pid::as_raw))
 }
 
-/// Takes the wires and control groups of a unit away; it must have been killed.
-pub fn delete(spec: &Spec, unit: Unit) -> Result<()> {
-    network::delete_unit(spec, unit);
-    cgroup::remove(&group(spec, unit))
+/// What a process was started as: its program and arguments, or nothing if it is gone.
+pub(crate) fn arguments(pid: Pid) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0);
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
 }

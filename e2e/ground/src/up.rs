@@ -98,7 +98,7 @@ fn build(spec: &Spec, progress: &Progress) -> Result<(std::path::PathBuf, Record
     let image = |name: &str, make: fn() -> Result<Built>| {
         progress.phase(&format!("image {name}"), || {
             let built = make()?;
-            let note = format!("{} MB, {}", built.megabytes(), told(built.fresh));
+            let note = built.note();
             Ok((built, note))
         })
     };
@@ -111,14 +111,10 @@ fn build(spec: &Spec, progress: &Progress) -> Result<(std::path::PathBuf, Record
     let mysql = mysql.map_err(|_| anyhow::anyhow!("the build of the MySQL image panicked"))??;
     let kube = kube?;
     let pause = image("pause", images::pause)?;
-    let (operator, operator_program) = progress.phase("image holdfast", || {
-        let (built, program) = images::operator()?;
-        let note = format!("{} MB, {}", built.megabytes(), told(built.fresh));
-        Ok(((built, program), note))
-    })?;
+    let operator = image("holdfast", images::operator)?;
     let (checker, checker_program) = progress.phase("image checker", || {
         let (built, program) = images::checker()?;
-        let note = format!("{} MB, {}", built.megabytes(), told(built.fresh));
+        let note = built.note();
         Ok(((built, program), note))
     })?;
     let template = progress.phase("images unpacked once", || {
@@ -130,7 +126,6 @@ fn build(spec: &Spec, progress: &Progress) -> Result<(std::path::PathBuf, Record
         complete: false,
         template,
         checker: checker_program,
-        operator: operator_program,
     };
     Ok((kube, record))
 }

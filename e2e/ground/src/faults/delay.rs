@@ -127,11 +127,7 @@ fn stop(ground: &Ground, unit: Unit) -> Result<()> {
 
 fn processes(ground: &Ground, unit: Unit) -> Result<Vec<Pid>> {
     let system = format!("{}/system", machine::group(ground.spec(), unit));
-    let ours = |pid: &Pid| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut args = line.split(|byte| *byte == 0);
-        args.next() == Some(ground.paths.program("ground").as_os_str().as_encoded_bytes())
-            && args.next() == Some(b"delay".as_slice())
-    };
+    let program = ground.paths.program("ground").display().to_string();
+    let ours = |pid: &Pid| machine::arguments(*pid).starts_with(&[program.clone(), "delay".to_owned()]);
     Ok(cgroup::processes(&system)?.into_iter().filter(ours).collect())
 }

@@ -92,11 +92,10 @@ impl Disk {
         let Ok(meta) = fs::metadata(self.file(ground)?) else {
             return Ok(None);
         };
-        let inode = meta.ino().to_string();
-        let listed = words("losetup --list --noheadings --raw --output NAME,BACK-INO").output()?;
-        let mut pairs = listed.lines().filter_map(|line| line.split_once(' '));
-        let found = pairs.find(|(_, own)| own.trim() == inode);
-        Ok(found.map(|(name, _)| name.trim_start_matches("/dev/").to_owned()))
+        let found = loop_devices()?
+            .into_iter()
+            .find(|(_, inode)| *inode == meta.ino());
+        Ok(found.map(|(name, _)| name))
     }
 
     fn attached(&self, ground: &Ground) -> Result<String> {
@@ -280,6 +279,16 @@ fn release(ground: &Ground, disk: &Disk, device: &str) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Every attached loop device, without `/dev/`, and the inode of its file: paths lie in other mounts.
+pub(crate) fn loop_devices() -> Result<Vec<(String, u64)>> {
+    let listed = words("losetup --list --noheadings --raw --output NAME,BACK-INO").output()?;
+    let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+    let parsed = pairs.filter_map(|(name, inode)| Some((name, inode.trim().parse().ok()?)));
+    Ok(parsed
+        .map(|(name, inode)| (name.trim_start_matches("/dev/").to_owned(), inode))
+        .collect())
 }
 
 /// Where the mount namespace of a process has the device mounted, in the order of mounting.
