@@ -53,6 +53,7 @@ pub(super) fn api_down(stage: &Stage) -> Result<String> {
     let ground = stage.ground()?;
     let client = Place::unit(ground, Unit::Client);
     let service = TRIO.service(stage)?;
+    greets(&client, service, "the Service reaches a server before")?;
     let fault = Fault::api_down().inject(ground)?;
     claim(
         !stage.k("get --raw /readyz --request-timeout=2s").ok(),
