@@ -22,7 +22,7 @@ const PURE: &[(&str, &[&str])] = &[
             "serde_json",
         ],
     ),
-    ("operator/topology", &["jiff", "thiserror"]),
+    ("operator/topology", &["jiff", "serde", "thiserror"]),
     (
         "operator/objects",
         &[

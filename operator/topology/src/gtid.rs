@@ -6,6 +6,7 @@
 
 mod interval;
 mod parse;
+mod text;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

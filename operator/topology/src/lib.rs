@@ -1,4 +1,10 @@
 //! What should happen next to a cluster, and why, as functions of what was seen.
 //! Must not do IO, read a clock, draw random numbers or know Kubernetes and SQL.
 
+pub mod assignment;
+pub mod decision;
 pub mod gtid;
+pub mod observed;
+pub mod record;
+pub mod report;
+pub mod term;

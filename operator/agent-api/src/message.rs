@@ -1,0 +1,36 @@
+//! The messages, one a frame, as JSON.
+//! Must not change meaning within a version: fields are added, readers ignore what they do not know.
+
+use serde::{Deserialize, Serialize};
+use topology::assignment::Assignment;
+use topology::report::Report;
+use topology::term::Term;
+
+/// Both sides say the version they speak, and handle the one before.
+pub const VERSION: u32 = 1;
+
+/// A GTID set may be long; no message is longer than this.
+pub const FRAME_LIMIT_BYTES: usize = 40 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum ToAgent {
+    /// First.
+    Hello { version: u32 },
+    /// Every 500 ms, numbered from 1 in each connection. Reports say which came last.
+    Ping { number: u64 },
+    /// Kept on the volume before it is answered, unless its term is below the promised one.
+    Assign { assignment: Box<Assignment> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum FromAgent {
+    /// First.
+    Hello { version: u32, agent: String },
+    Report { report: Box<Report> },
+    /// It is on the volume.
+    Promised { term: Term },
+    /// It was not taken.
+    Refused { term: Term, promised: Term, why: String },
+}

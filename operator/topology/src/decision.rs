@@ -1,0 +1,215 @@
+//! What `decide` answers: the state by name, the next steps, the reasons, what is refused and why.
+//! Must not act: every step is a value that somebody else checks and carries out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::Assignment;
+use crate::observed::{Exposed, Timestamp};
+use crate::record::Record;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    pub state: ClusterState,
+    pub plan: Plan,
+    /// What there is to say of each member.
+    pub members: BTreeMap<String, MemberView>,
+    pub because: Vec<Reason>,
+    pub refused: Vec<Refusal>,
+    /// When to ask again, if nothing changes before.
+    pub wake: Option<Timestamp>,
+}
+
+/// The named states: the same names in status and in ARCHITECTURE.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ClusterState {
+    /// The first members are being made; nothing is exposed.
+    Creating,
+    /// Volumes of an earlier cluster of this name are being taken over.
+    Adopting,
+    /// Every member serves.
+    Healthy,
+    /// Writes go on, and a member is missing or behind.
+    Degraded,
+    /// Members are added or removed.
+    Scaling,
+    /// Members are restarted one by one.
+    Updating,
+    /// The primary runs and too few replicas acknowledge: commits wait.
+    AwaitingReplicas,
+    /// The primary is there and not open yet: it starts, recovers, or passes its barrier.
+    Opening,
+    /// The primary is not there, or cannot be seen, and nobody can take over.
+    PrimaryUnavailable,
+    /// No choice is safe; a person has to act.
+    Blocked,
+    /// Left alone, as asked.
+    Suspended,
+}
+
+impl ClusterState {
+    pub const ALL: &'static [ClusterState] = &[
+        ClusterState::Creating,
+        ClusterState::Adopting,
+        ClusterState::Healthy,
+        ClusterState::Degraded,
+        ClusterState::Scaling,
+        ClusterState::Updating,
+        ClusterState::AwaitingReplicas,
+        ClusterState::Opening,
+        ClusterState::PrimaryUnavailable,
+        ClusterState::Blocked,
+        ClusterState::Suspended,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClusterState::Creating => "Creating",
+            ClusterState::Adopting => "Adopting",
+            ClusterState::Healthy => "Healthy",
+            ClusterState::Degraded => "Degraded",
+            ClusterState::Scaling => "Scaling",
+            ClusterState::Updating => "Updating",
+            ClusterState::AwaitingReplicas => "AwaitingReplicas",
+            ClusterState::Opening => "Opening",
+            ClusterState::PrimaryUnavailable => "PrimaryUnavailable",
+            ClusterState::Blocked => "Blocked",
+            ClusterState::Suspended => "Suspended",
+        }
+    }
+}
+
+/// The next steps, fully specific. `execute` makes no choices; the order is that of the fields, and
+/// a step whose predecessor in it failed is not taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Written by compare-and-swap against the record that was decided from. If it is there, the
+    /// rest of the plan waits for the next decision.
+    pub record: Option<Record>,
+    /// Members that must exist, with Pod and volume: wanted ones and those not struck out yet.
+    pub exist: BTreeSet<String>,
+    /// What each reachable member is to be. Those that it has already are not sent again.
+    pub assign: BTreeMap<String, Assignment>,
+    /// What the Services are to lead to; `None` leaves them as they are.
+    pub expose: Option<Exposed>,
+    /// The one Pod that is removed now, to be made anew from today's spec.
+    pub replace: Option<String>,
+    /// Members that are struck out, or never were in: their Pods go. Volumes follow the policy.
+    pub remove: BTreeSet<String>,
+}
+
+/// A member as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    pub role: MemberRole,
+    pub state: MemberState,
+    /// Why, where it is not plain: a sentence for a person.
+    pub because: Option<String>,
+    /// It serves as it should.
+    pub is_ready: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberRole {
+    Primary,
+    Replica,
+    /// Neither yet: being made, seeded, or removed.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MemberState {
+    /// There is no Pod yet, or it cannot be scheduled or started.
+    Pending,
+    /// The Pod runs; its agent or mysqld is starting.
+    Starting,
+    /// Its data are being made or copied.
+    Seeding,
+    /// It follows, and has not caught up or been counted yet.
+    CatchingUp,
+    Serving,
+    /// A replica too far behind to serve reads.
+    Lagging,
+    /// mysqld does not start, or does not answer.
+    Failed,
+    /// Nothing was heard of it for a while.
+    Unreachable,
+    /// It is being removed.
+    Leaving,
+    /// Its history is not the primary's.
+    Diverged,
+}
+
+impl MemberState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemberState::Pending => "Pending",
+            MemberState::Starting => "Starting",
+            MemberState::Seeding => "Seeding",
+            MemberState::CatchingUp => "CatchingUp",
+            MemberState::Serving => "Serving",
+            MemberState::Lagging => "Lagging",
+            MemberState::Failed => "Failed",
+            MemberState::Unreachable => "Unreachable",
+            MemberState::Leaving => "Leaving",
+            MemberState::Diverged => "Diverged",
+        }
+    }
+}
+
+/// Why the state and the plan are what they are; typed, and a sentence by `Display`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Reason {
+    /// Members that do not run yet.
+    WaitingFor { members: BTreeSet<String> },
+    Founding { primary: String },
+    /// Replicas that must be counted before the first epoch opens.
+    WaitingForReplicas { have: u16, need: u16 },
+    Opening { primary: String, epoch: u64 },
+    Joined { member: String },
+    Seeding { member: String, from: String, why: SeedReason },
+    RaisingQuorum { from: u16, to: u16 },
+    LoweringQuorum { from: u16, to: u16 },
+    Adding { member: String },
+    Removing { member: String },
+    Adopting { primary: String, epoch: u64 },
+    Replacing { member: String },
+    /// Parameters that wait for the primary's restart, which nobody does unasked.
+    PrimaryRestartPending { parameters: BTreeSet<String> },
+    MembersNotServing { members: BTreeSet<String> },
+    CommitsWait { have: u16, need: u16 },
+    Suspended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeedReason {
+    /// It is empty, and the history is too long or not whole in the binary logs.
+    Empty,
+    /// The primary has purged what it lacks.
+    TooFarBehind,
+    /// It has transactions that the primary does not have.
+    Diverged,
+}
+
+/// What would be done, and what forbids it; a sentence by `Display` with what would cure it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Refusal {
+    /// Too few members with their data can be seen to know what was acknowledged.
+    QuorumLost { seen: BTreeSet<String>, missing: BTreeSet<String>, need: u16 },
+    /// The primary's volume holds other data than those that were recorded.
+    PrimaryDataLost { primary: String, recorded: Uuid, found: Uuid },
+    /// Histories of one epoch differ.
+    HistoryDiverged { one: String, other: String },
+    /// The primary cannot be seen; whether it is down is not known.
+    PrimaryUnreachable { primary: String },
+    /// Volumes hold data of clusters with different identities.
+    MixedVolumes { members: BTreeSet<String> },
+}
+
+use crate::gtid::Uuid;

@@ -1,0 +1,103 @@
+//! What is asked for and what was seen, as the controller hands it to `decide`.
+//! Must not hold a guess: what could not be seen is absent, and absent is never "down".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::gtid::Uuid;
+use crate::report::Report;
+
+/// What the user asks for, as far as decisions need it. It passed the API's own validation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The cluster's name; members are `<name>-0` to `<name>-<instances − 1>`.
+    pub name: String,
+    pub instances: u16,
+    /// k: how many replicas must have a write.
+    pub sync_replicas: u16,
+    pub is_suspended: bool,
+    pub memory_bytes: u64,
+    pub is_tls_required: bool,
+    pub parameters: BTreeMap<String, String>,
+    /// A replica further behind serves no reads.
+    pub lag_limit_ms: u64,
+    /// Whether reads go to the primary when no replica is healthy.
+    pub reads_fall_back: bool,
+}
+
+impl Spec {
+    pub fn members(&self) -> BTreeSet<String> {
+        (0..self.instances).map(|n| format!("{}-{n}", self.name)).collect()
+    }
+}
+
+/// Milliseconds on the controller's monotonic clock.
+pub type Timestamp = u64;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// A fresh random identity, used if a cluster is founded now.
+    pub new_identity: Option<Uuid>,
+    /// The cluster's status says that there was a primary once.
+    pub had_primary: bool,
+    /// By name: wanted ones, voters, and whatever Pod or volume bears the cluster's label.
+    pub members: BTreeMap<String, Member>,
+    /// Where the Services lead now.
+    pub exposed: Exposed,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    pub pod: Option<Pod>,
+    pub volume: Option<Volume>,
+    /// The last report of the connection that is open now, or of one that broke.
+    pub report: Option<Report>,
+    /// When it came.
+    pub reported_at: Timestamp,
+    /// Whether the connection is open.
+    pub is_connected: bool,
+    /// The ping that was sent last when the report came that first showed this incarnation
+    /// receiving from the primary of this epoch, without a break since.
+    pub attached_at_ping: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    pub ip: Option<String>,
+    pub node: Option<String>,
+    pub is_terminating: bool,
+    /// It was made from what the spec says today.
+    pub is_current: bool,
+    /// What keeps it from running, in the words of whoever said so: scheduler, kubelet, volume.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Made for this very cluster object, not for one of the same name before it.
+    pub is_of_this_cluster: bool,
+    pub is_terminating: bool,
+    /// What keeps it from being bound or grown.
+    pub problem: Option<String>,
+}
+
+/// What the EndpointSlices hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exposed {
+    pub primary: Option<Endpoint>,
+    pub replicas: BTreeSet<Endpoint>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    pub member: String,
+    pub ip: String,
+}

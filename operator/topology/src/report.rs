@@ -1,0 +1,173 @@
+//! What a member's agent says of it: facts with no judgement, whole in each message.
+//! Must not hold times of a clock that others compare: ages are measured where they are used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::Assignment;
+use crate::gtid::{GtidSet, Uuid};
+use crate::term::Term;
+
+/// Sent at once on every change of something that matters, and every 500 ms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub member: String,
+    /// The number of the last ping of this connection that came before this was sampled.
+    pub heard: u64,
+    /// The program's version.
+    pub agent: String,
+    /// The newest assignment, which is on the volume. Nothing below its term is obeyed.
+    pub assignment: Option<Assignment>,
+    /// Whether everything that the assignment asks for is in force.
+    pub is_settled: bool,
+    /// The newest term in which a commit was seen to be acknowledged by as many replicas as the
+    /// assignment of that term asked for, the commit begun after they were all asked for.
+    pub proved: Option<Proof>,
+    /// The first primary's accounts and tables are made.
+    pub is_founded: bool,
+    pub process: Process,
+    /// As of the last round that could be finished with this run of mysqld; `None` while it does
+    /// not answer.
+    pub server: Option<ServerSeen>,
+    /// `server` is older than this many milliseconds: mysqld hangs, or the disk does.
+    pub server_age_ms: u64,
+    pub disk: Option<Disk>,
+    /// Safety settings that were found changed and were put back, since the agent started.
+    pub drift: BTreeMap<String, Drift>,
+    /// Parameters that wait for a restart.
+    pub awaiting_restart: BTreeSet<String>,
+    /// What keeps it from its assignment, in words for a person; mysqld's own where it has some.
+    pub troubles: Vec<Trouble>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    pub term: Term,
+    pub wait_for: u16,
+}
+
+/// What mysqld, the process, does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Process {
+    /// The agent has no assignment yet, so it does not know what to start.
+    Unassigned,
+    Initialising,
+    /// Started, and does not answer yet: crash recovery belongs to it.
+    Starting,
+    Running,
+    /// Its data are being replaced by a donor's.
+    Cloning { percent: u8 },
+    /// It ended, and is started again after a while. `restarts` counts ends nobody asked for.
+    Ended { restarts: u32 },
+    /// It is being stopped, for a restart or for good.
+    Stopping,
+}
+
+/// mysqld's own word on itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerSeen {
+    /// `server_uuid`: a new one with each data directory and each clone.
+    pub incarnation: Uuid,
+    pub version: String,
+    pub executed: GtidSet,
+    pub purged: GtidSet,
+    /// Received over replication since the relay log begins, applied or not.
+    pub received: GtidSet,
+    /// Clients may write.
+    pub is_open: bool,
+    /// Somebody's commit waits for acknowledgements now.
+    pub has_waiters: bool,
+    /// As source: how many replicas acknowledge now.
+    pub acknowledging: u16,
+    /// As source: `None` while it does not wait for acknowledgements.
+    pub waits_for: Option<u16>,
+    /// As replica.
+    pub follows: Option<Follows>,
+    /// Behind the primary, by its heartbeat row; `None` where there is none to compare with.
+    pub lag_ms: Option<u64>,
+    /// The newest heartbeat that is in the data.
+    pub beat: Option<Beat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beat {
+    pub epoch: u64,
+    pub number: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Follows {
+    pub host: String,
+    pub port: u16,
+    /// Connected and receiving.
+    pub is_receiving: bool,
+    pub is_applying: bool,
+    /// It acknowledges what it receives.
+    pub acknowledges: bool,
+    /// Nothing, not even a heartbeat, came for so long.
+    pub silence_ms: u64,
+    pub failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+}
+
+impl Disk {
+    /// Less than a twentieth, or too little for a few binary logs.
+    pub fn is_nearly_full(&self) -> bool {
+        self.free_bytes < self.total_bytes / 20 || self.free_bytes < 64 << 20
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    pub found: String,
+    pub put_back: String,
+    pub times: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// Bounded to a line of at most 1,000 bytes, without secrets.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TroubleKind {
+    /// The image lacks mysqld or a plugin, or its version is not supported.
+    ImageUnfit,
+    /// mysqld does not start; its last line of error.
+    DoesNotStart,
+    /// A parameter was refused, running or by validation; the old value stays in force.
+    ParameterRefused,
+    InitialisationFailed,
+    CloneFailed,
+    /// mysqld does not answer, though it runs.
+    Unresponsive,
+    /// Replication stopped with an error.
+    ReplicationBroken,
+    /// Commits wait longer than they should for acknowledgements.
+    AwaitingAcknowledgements,
+    DiskFull,
+    /// The agent's account is refused: the Secret does not belong to these data.
+    CredentialsRefused,
+    /// Certificates, Secrets or files that are missing or cannot be read.
+    FilesMissing,
+    AccountsFailed,
+    /// Anything else that failed.
+    Other,
+}
