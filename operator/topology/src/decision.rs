@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
+use crate::gtid::Uuid;
 use crate::observed::{Exposed, Timestamp};
 use crate::record::Record;
 
@@ -166,23 +167,61 @@ impl MemberState {
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 pub enum Reason {
     /// Members that do not run yet.
-    WaitingFor { members: BTreeSet<String> },
-    Founding { primary: String },
+    WaitingFor {
+        members: BTreeSet<String>,
+    },
+    Founding {
+        primary: String,
+    },
     /// Replicas that must be counted before the first epoch opens.
-    WaitingForReplicas { have: u16, need: u16 },
-    Opening { primary: String, epoch: u64 },
-    Joined { member: String },
-    Seeding { member: String, from: String, why: SeedReason },
-    RaisingQuorum { from: u16, to: u16 },
-    LoweringQuorum { from: u16, to: u16 },
-    Adding { member: String },
-    Removing { member: String },
-    Adopting { primary: String, epoch: u64 },
-    Replacing { member: String },
+    WaitingForReplicas {
+        have: u16,
+        need: u16,
+    },
+    Opening {
+        primary: String,
+        epoch: u64,
+    },
+    Joined {
+        members: BTreeSet<String>,
+    },
+    Seeding {
+        member: String,
+        from: String,
+        why: SeedReason,
+    },
+    RaisingQuorum {
+        from: u16,
+        to: u16,
+    },
+    LoweringQuorum {
+        from: u16,
+        to: u16,
+    },
+    Adding {
+        members: BTreeSet<String>,
+    },
+    Removing {
+        members: BTreeSet<String>,
+    },
+    Adopting {
+        primary: String,
+        epoch: u64,
+    },
+    Replacing {
+        member: String,
+    },
     /// Parameters that wait for the primary's restart, which nobody does unasked.
-    PrimaryRestartPending { parameters: BTreeSet<String> },
-    MembersNotServing { members: BTreeSet<String> },
-    CommitsWait { have: u16, need: u16 },
+    PrimaryRestartPending {
+        parameters: BTreeSet<String>,
+    },
+    MembersNotServing {
+        members: BTreeSet<String>,
+    },
+    CommitsWait {
+        have: u16,
+        need: u16,
+    },
     Suspended,
 }
 
@@ -201,15 +240,25 @@ pub enum SeedReason {
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 pub enum Refusal {
     /// Too few members with their data can be seen to know what was acknowledged.
-    QuorumLost { seen: BTreeSet<String>, missing: BTreeSet<String>, need: u16 },
+    QuorumLost {
+        seen: BTreeSet<String>,
+        missing: BTreeSet<String>,
+        need: u16,
+    },
     /// The primary's volume holds other data than those that were recorded.
-    PrimaryDataLost { primary: String, recorded: Uuid, found: Uuid },
+    PrimaryDataLost {
+        primary: String,
+        recorded: Uuid,
+        found: Uuid,
+    },
     /// Histories of one epoch differ.
     HistoryDiverged { one: String, other: String },
     /// The primary cannot be seen; whether it is down is not known.
     PrimaryUnreachable { primary: String },
-    /// Volumes hold data of clusters with different identities.
+    /// Volumes hold data of clusters with different identities, or of none that is known.
     MixedVolumes { members: BTreeSet<String> },
+    /// There was a primary once, the record of it is gone, and what can be seen is empty.
+    RecordLost,
+    /// The primary is to be removed, and moves only by a switchover.
+    PrimaryStays { primary: String },
 }
-
-use crate::gtid::Uuid;

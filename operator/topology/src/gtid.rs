@@ -185,6 +185,16 @@ impl GtidSet {
         self.sources.entry(gtid.source).or_default().insert(gtid.number);
     }
 
+    /// What numbers the transactions in it.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.keys()
+    }
+
+    /// The highest number of one source; 0 is none.
+    pub fn highest(&self, source: &Source) -> u64 {
+        self.sources.get(source).map_or(0, Intervals::last)
+    }
+
     /// `GTID_SUBSET(self, other)`.
     pub fn is_subset(&self, other: &Self) -> bool {
         self.sources.iter().all(|(source, numbers)| {

@@ -2,9 +2,14 @@
 //! Must not do IO, read a clock, draw random numbers or know Kubernetes and SQL.
 
 pub mod assignment;
+pub mod check;
+
+pub mod decide;
 pub mod decision;
 pub mod gtid;
 pub mod observed;
 pub mod record;
 pub mod report;
+mod say;
 pub mod term;
+pub mod watch;

@@ -29,7 +29,9 @@ pub struct Spec {
 
 impl Spec {
     pub fn members(&self) -> BTreeSet<String> {
-        (0..self.instances).map(|n| format!("{}-{n}", self.name)).collect()
+        (0..self.instances)
+            .map(|n| format!("{}-{n}", self.name))
+            .collect()
     }
 }
 
@@ -58,9 +60,12 @@ pub struct Member {
     pub report: Option<Report>,
     /// When it came.
     pub reported_at: Timestamp,
+    /// The ping that was last sent to the primary when it came: a report of the primary that heard a
+    /// later one is younger than this report.
+    pub reported_at_ping: u64,
     /// Whether the connection is open.
     pub is_connected: bool,
-    /// The ping that was sent last when the report came that first showed this incarnation
+    /// The ping that was last sent to the primary when the report came that first showed this incarnation
     /// receiving from the primary of this epoch, without a break since.
     pub attached_at_ping: Option<u64>,
 }

@@ -39,15 +39,18 @@ pub struct Voter {
     /// such a voter is never counted as reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Uuid>,
-    /// It is being removed: told to follow nobody, and not counted until it is struck out.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_leaving: bool,
+    /// It is being removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
 }
 
-// Serde hands over a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(flag: &bool) -> bool {
-    !flag
+/// How far the removal of a voter is. It still belongs to the superset of those who may acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leaving {
+    /// It is told to follow nobody.
+    Asked,
+    /// It was seen to follow nobody. A commit proved in this term or later strikes it out.
+    Silent,
 }
 
 impl Record {

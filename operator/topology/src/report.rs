@@ -60,9 +60,13 @@ pub enum Process {
     Starting,
     Running,
     /// Its data are being replaced by a donor's.
-    Cloning { percent: u8 },
+    Cloning {
+        percent: u8,
+    },
     /// It ended, and is started again after a while. `restarts` counts ends nobody asked for.
-    Ended { restarts: u32 },
+    Ended {
+        restarts: u32,
+    },
     /// It is being stopped, for a restart or for good.
     Stopping,
 }

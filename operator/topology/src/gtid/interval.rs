@@ -45,6 +45,10 @@ impl Intervals {
         self.0.iter().map(|r| u128::from(r.last - r.first) + 1).sum()
     }
 
+    pub(super) fn last(&self) -> u64 {
+        self.0.last().map_or(0, |range| range.last)
+    }
+
     pub(super) fn contains(&self, number: u64) -> bool {
         let after = self.0.partition_point(|r| r.first <= number);
         after > 0 && number <= self.0[after - 1].last

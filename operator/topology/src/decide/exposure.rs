@@ -1,0 +1,77 @@
+//! Where the Services lead.
+//! Must not lead writes anywhere but to the open primary of this epoch, nor drop what it cannot see.
+
+use std::collections::BTreeSet;
+
+use super::scene::{Running, Scene};
+use crate::observed::{Endpoint, Exposed};
+
+/// A replica that was not heard of for so long serves no reads.
+const SILENCE_LIMIT_MS: u64 = 10_000;
+
+/// `None`: as they are.
+pub(super) fn next(scene: &Scene<'_>) -> Option<Exposed> {
+    let primary = primary(scene);
+    let mut replicas = replicas(scene);
+    if replicas.is_empty() && scene.spec.reads_fall_back {
+        replicas.extend(primary.clone());
+    }
+    let next = Exposed { primary, replicas };
+    (next != scene.seen.exposed).then_some(next)
+}
+
+fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
+    let place = scene.place(scene.primary())?;
+    let here = Endpoint {
+        member: place.member,
+        ip: place.host,
+    };
+    let before = scene.seen.exposed.primary.as_ref();
+    match scene.living_primary() {
+        Some(at) if is_ours_and_open(scene, at) => Some(here),
+        // Closed for a moment, or out of sight: the Service stays as it is, if it led to this Pod.
+        _ => before.filter(|before| **before == here).cloned(),
+    }
+}
+
+fn is_ours_and_open(scene: &Scene<'_>, at: Running<'_>) -> bool {
+    let order = at.report.assignment.as_ref();
+    at.server.is_open && order.is_some_and(|order| order.term().epoch == scene.record.term.epoch)
+}
+
+fn replicas(scene: &Scene<'_>) -> BTreeSet<Endpoint> {
+    let names = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    names.filter_map(|name| replica(scene, name)).collect()
+}
+
+fn replica(scene: &Scene<'_>, name: &str) -> Option<Endpoint> {
+    let place = scene.place(name)?;
+    let here = Endpoint {
+        member: place.member,
+        ip: place.host,
+    };
+    let was_exposed = scene.seen.exposed.replicas.contains(&here);
+    let voter = scene.voter(name)?;
+    if voter.leaving.is_some() {
+        return None;
+    }
+    let member = scene.seen.members.get(name)?;
+    if !member.is_connected {
+        let is_silent = scene.now.saturating_sub(member.reported_at) > SILENCE_LIMIT_MS;
+        return (was_exposed && !is_silent).then_some(here);
+    }
+    serves_reads(scene, name, was_exposed).then_some(here)
+}
+
+/// A replica comes in below the limit and goes out above twice the limit, so that it does not flap.
+pub(super) fn serves_reads(scene: &Scene<'_>, name: &str, was_exposed: bool) -> bool {
+    let Some(at) = scene.counted(name) else {
+        return false;
+    };
+    let limit = match was_exposed {
+        true => scene.spec.lag_limit_ms.saturating_mul(2),
+        false => scene.spec.lag_limit_ms,
+    };
+    let follows = at.server.follows.as_ref();
+    follows.is_some_and(|follows| follows.is_applying) && at.server.lag_ms.is_some_and(|lag| lag <= limit)
+}

@@ -1,0 +1,64 @@
+//! Who may be restarted or replaced now for what the spec changed: one at a time, replicas only.
+//! Must not take away a member that the others need to go on.
+
+use std::collections::BTreeSet;
+
+use super::scene::Scene;
+use crate::decision::Reason;
+
+/// Everybody else serves, and enough acknowledge without this one.
+fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
+    let others = scene
+        .receiving()
+        .into_iter()
+        .filter(|other| *other != name)
+        .count();
+    let wanted = scene.spec.members();
+    let all_serve = wanted
+        .iter()
+        .filter(|other| *other != name && *other != scene.primary())
+        .all(|other| scene.receiving().contains(other.as_str()));
+    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
+    is_open && all_serve && others >= usize::from(scene.record.wait_for)
+}
+
+/// The replica that may restart mysqld for parameters that wait for it.
+pub(super) fn permitted(scene: &Scene<'_>) -> Option<String> {
+    let mut waiting = scene.record.voters.keys().filter(|name| {
+        let report = scene.connected(name).map(|(_, report)| report);
+        *name != scene.primary() && report.is_some_and(|report| !report.awaiting_restart.is_empty())
+    });
+    waiting.find(|name| can_spare(scene, name)).cloned()
+}
+
+/// Parameters that wait for the primary.
+pub(super) fn pending_at_primary(scene: &Scene<'_>) -> BTreeSet<String> {
+    let report = scene.connected(scene.primary()).map(|(_, report)| report);
+    report
+        .map(|report| report.awaiting_restart.clone())
+        .unwrap_or_default()
+}
+
+/// The Pod to make anew: one that does not run in the first place, else a replica that can be spared.
+pub(super) fn replaced(scene: &Scene<'_>) -> Option<(String, Reason)> {
+    let outdated = |name: &String| {
+        let member = scene.seen.members.get(name)?;
+        let pod = member.pod.as_ref()?;
+        (!pod.is_current && !pod.is_terminating)
+            .then(|| (name.clone(), !member.is_connected && pod.problem.is_some()))
+    };
+    let outdated: Vec<(String, bool)> = scene.existing().iter().filter_map(outdated).collect();
+    let stuck = outdated.iter().find(|(_, is_stuck)| *is_stuck);
+    let spare = outdated
+        .iter()
+        .find(|(name, _)| name != scene.primary() && permitted(scene).is_none() && can_spare(scene, name));
+    let (name, _) = stuck.or(spare)?;
+    Some((name.clone(), Reason::Replacing { member: name.clone() }))
+}
+
+/// The primary's Pod was made from an older spec.
+pub(super) fn is_primary_outdated(scene: &Scene<'_>) -> bool {
+    let member = scene.seen.members.get(scene.primary());
+    let pod = member.and_then(|member| member.pod.as_ref());
+    pod.is_some_and(|pod| !pod.is_current)
+}

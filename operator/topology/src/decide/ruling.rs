@@ -1,0 +1,179 @@
+//! Epoch 1 and later: the cluster has a primary, and is kept as the spec asks.
+//! Must not move the primary: what cannot be cured without that is refused, and said.
+
+use std::collections::BTreeSet;
+
+use super::scene::Scene;
+use super::{exposure, quorum, restarts, supply, view};
+use crate::decision::{ClusterState, Decision, MemberRole, Plan, Reason, Refusal};
+
+/// How soon an unseen member is looked at again.
+const AGAIN_MS: u64 = 2_000;
+
+pub(super) fn decide(scene: &Scene<'_>) -> Decision {
+    let mut decision = Decision {
+        state: ClusterState::Healthy,
+        plan: Plan {
+            exist: scene.existing(),
+            remove: superfluous(scene),
+            ..Plan::default()
+        },
+        members: view::members(scene),
+        because: Vec::new(),
+        refused: refusals(scene),
+        wake: None,
+    };
+    let change = quorum::next(scene);
+    let is_changing_members = matches!(
+        &change,
+        Some((
+            _,
+            Reason::Adding { .. }
+                | Reason::Removing { .. }
+                | Reason::RaisingQuorum { .. }
+                | Reason::LoweringQuorum { .. }
+        ))
+    );
+    if let Some((record, reason)) = change {
+        decision.plan.record = Some(record);
+        decision.because.push(reason);
+    }
+    let (assign, reasons) = supply::assignments(scene);
+    decision.plan.assign = assign;
+    decision.because.extend(reasons);
+    decision.plan.expose = exposure::next(scene);
+    if let Some((name, reason)) = restarts::replaced(scene) {
+        decision.plan.replace = Some(name);
+        decision.because.push(reason);
+    }
+    let parameters = restarts::pending_at_primary(scene);
+    if !parameters.is_empty() || restarts::is_primary_outdated(scene) {
+        decision
+            .because
+            .push(Reason::PrimaryRestartPending { parameters });
+    }
+    decision.state = state(scene, &mut decision, is_changing_members);
+    let is_all_seen = decision
+        .plan
+        .exist
+        .iter()
+        .all(|name| scene.running(name).is_some());
+    decision.wake = (!is_all_seen).then_some(scene.now + AGAIN_MS);
+    decision
+}
+
+/// Pods that nobody asks for and whose acknowledgement never counts any more.
+fn superfluous(scene: &Scene<'_>) -> BTreeSet<String> {
+    let existing = scene.existing();
+    let pods = scene
+        .seen
+        .members
+        .iter()
+        .filter(|(_, member)| member.pod.is_some());
+    pods.map(|(name, _)| name.clone())
+        .filter(|name| !existing.contains(name))
+        .collect()
+}
+
+fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    let primary = scene.primary();
+    let recorded = scene.voter(primary).and_then(|voter| voter.incarnation);
+    match (scene.running(primary), recorded) {
+        (Some(at), Some(recorded)) if at.server.incarnation != recorded => {
+            refused.push(Refusal::PrimaryDataLost {
+                primary: primary.to_owned(),
+                recorded,
+                found: at.server.incarnation,
+            });
+        }
+        (None, _) if scene.connected(primary).is_none() => {
+            refused.push(Refusal::PrimaryUnreachable {
+                primary: primary.to_owned(),
+            });
+            refused.extend(quorum_lost(scene));
+        }
+        _ => {}
+    }
+    if !scene.is_wanted(primary) {
+        refused.push(Refusal::PrimaryStays {
+            primary: primary.to_owned(),
+        });
+    }
+    refused
+}
+
+fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
+    let voters = &scene.record.voters;
+    let need = voters
+        .len()
+        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    let (seen, missing): (BTreeSet<String>, BTreeSet<String>) = voters
+        .keys()
+        .cloned()
+        .partition(|name| scene.counted(name).is_some());
+    let need = u16::try_from(need).unwrap_or(u16::MAX);
+    (seen.len() < usize::from(need)).then_some(Refusal::QuorumLost { seen, missing, need })
+}
+
+fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
+    let lost = decision.refused.iter().any(|refusal| {
+        matches!(
+            refusal,
+            Refusal::PrimaryDataLost { .. } | Refusal::QuorumLost { .. }
+        )
+    });
+    if lost {
+        return ClusterState::Blocked;
+    }
+    let Some((_, report)) = scene.connected(scene.primary()) else {
+        return ClusterState::PrimaryUnavailable;
+    };
+    let open = scene.living_primary().filter(|at| at.server.is_open);
+    let have = u16::try_from(scene.receiving().len()).unwrap_or(u16::MAX);
+    let need = scene.record.wait_for;
+    if have < need {
+        decision.because.push(Reason::CommitsWait { have, need });
+        return ClusterState::AwaitingReplicas;
+    }
+    let Some(_) = open else {
+        decision.because.push(Reason::Opening {
+            primary: report.member.clone(),
+            epoch: scene.record.term.epoch,
+        });
+        return ClusterState::Opening;
+    };
+    let wanted = scene.spec.members();
+    let missing: BTreeSet<String> = decision
+        .members
+        .iter()
+        .filter(|(name, view)| wanted.contains(*name) && !view.is_ready)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let is_scaling = is_changing_members
+        || scene.record.voters.iter().any(|(name, voter)| {
+            let is_new = voter.incarnation.is_none() && voter.leaving.is_none();
+            (!scene.is_wanted(name) && name != scene.primary()) || is_new
+        })
+        || scene.record.wait_for != scene.spec.sync_replicas;
+    let is_updating = decision.plan.replace.is_some()
+        || decision.members.iter().any(|(name, view)| {
+            let order = scene
+                .connected(name)
+                .and_then(|(_, report)| report.assignment.as_ref());
+            view.role == MemberRole::Replica
+                && order.is_some_and(|order| order.server.may_restart)
+                && !view.is_ready
+        });
+    match (missing.is_empty(), is_scaling, is_updating) {
+        (_, true, _) => ClusterState::Scaling,
+        (_, _, true) => ClusterState::Updating,
+        (true, ..) => ClusterState::Healthy,
+        (false, ..) => {
+            decision
+                .because
+                .push(Reason::MembersNotServing { members: missing });
+            ClusterState::Degraded
+        }
+    }
+}

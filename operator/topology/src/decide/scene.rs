@@ -1,0 +1,179 @@
+//! What was seen, asked in the words of the rules.
+//! Must not take silence for an answer: every question about a member needs an open connection.
+
+use std::collections::BTreeSet;
+
+use crate::assignment::{Assignment, Place, Role, Server};
+use crate::gtid::{GtidSet, Source, Uuid};
+use crate::observed::{Member, Observed, Spec, Timestamp};
+use crate::record::{Record, Voter};
+use crate::report::{Process, Report, ServerSeen};
+
+/// mysqld's own port in every Pod.
+pub(super) const PORT: u16 = 3306;
+/// Facts older than this say nothing of now.
+const FACTS_LIMIT_MS: u64 = 5_000;
+
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) seen: &'a Observed,
+    pub(super) record: &'a Record,
+    pub(super) now: Timestamp,
+}
+
+/// A member whose mysqld answers, over a connection that is open.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'a> {
+    pub(super) member: &'a Member,
+    pub(super) report: &'a Report,
+    pub(super) server: &'a ServerSeen,
+}
+
+/// All that it has, applied or not.
+pub(super) fn everything(server: &ServerSeen) -> GtidSet {
+    server.executed.union(&server.received)
+}
+
+/// The report of an open connection.
+pub(super) fn connected<'a>(seen: &'a Observed, name: &str) -> Option<(&'a Member, &'a Report)> {
+    let member = seen.members.get(name)?;
+    let report = member.report.as_ref()?;
+    member.is_connected.then_some((member, report))
+}
+
+pub(super) fn running<'a>(seen: &'a Observed, name: &str) -> Option<Running<'a>> {
+    let (member, report) = connected(seen, name)?;
+    let server = report.server.as_ref()?;
+    let is_running = report.process == Process::Running && report.server_age_ms <= FACTS_LIMIT_MS;
+    is_running.then_some(Running {
+        member,
+        report,
+        server,
+    })
+}
+
+/// The part of the orders that does not depend on the role.
+pub(super) fn server_of(spec: &Spec, name: &str, may_restart: bool) -> Server {
+    Server {
+        server_id: ordinal(name).saturating_add(1),
+        memory_bytes: spec.memory_bytes,
+        is_tls_required: spec.is_tls_required,
+        parameters: spec.parameters.clone(),
+        may_restart,
+    }
+}
+
+/// The number at the end of a member's name.
+pub(super) fn ordinal(name: &str) -> u32 {
+    let digits = name.rsplit('-').next().unwrap_or_default();
+    digits.parse().unwrap_or(u32::MAX - 1)
+}
+
+/// The epoch that a history reaches.
+pub(super) fn epoch_of(identity: Uuid, set: &GtidSet) -> u64 {
+    set.highest(&Source {
+        uuid: identity,
+        tag: None,
+    })
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn new(spec: &'a Spec, seen: &'a Observed, record: &'a Record, now: Timestamp) -> Self {
+        Self {
+            spec,
+            seen,
+            record,
+            now,
+        }
+    }
+
+    pub(super) fn primary(&self) -> &'a str {
+        &self.record.primary
+    }
+
+    pub(super) fn running(&self, name: &str) -> Option<Running<'a>> {
+        running(self.seen, name)
+    }
+
+    pub(super) fn connected(&self, name: &str) -> Option<(&'a Member, &'a Report)> {
+        connected(self.seen, name)
+    }
+
+    pub(super) fn voter(&self, name: &str) -> Option<&'a Voter> {
+        self.record.voters.get(name)
+    }
+
+    /// Its mysqld answers, and it is the incarnation that the record counts on.
+    pub(super) fn counted(&self, name: &str) -> Option<Running<'a>> {
+        self.running(name)
+            .filter(|running| self.record.counts(name, running.server.incarnation))
+    }
+
+    /// The primary, if it answers and has its data.
+    pub(super) fn living_primary(&self) -> Option<Running<'a>> {
+        self.counted(self.primary())
+    }
+
+    /// Where others reach the primary.
+    pub(super) fn primary_place(&self) -> Option<Place> {
+        self.place(self.primary())
+    }
+
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        let pod = self.seen.members.get(name)?.pod.as_ref()?;
+        let host = pod.ip.clone()?;
+        (!pod.is_terminating).then(|| Place {
+            member: name.to_owned(),
+            host,
+            port: PORT,
+        })
+    }
+
+    pub(super) fn is_wanted(&self, name: &str) -> bool {
+        let mut wanted = (0..self.spec.instances).map(|n| format!("{}-{n}", self.spec.name));
+        wanted.any(|wanted| wanted == name)
+    }
+
+    /// Wanted ones, and voters that are not struck out yet.
+    pub(super) fn existing(&self) -> BTreeSet<String> {
+        let voters = self.record.voters.keys().cloned();
+        self.spec.members().into_iter().chain(voters).collect()
+    }
+
+    /// Replicas that count and receive from the primary now.
+    pub(super) fn receiving(&self) -> BTreeSet<&'a str> {
+        let voters = self.record.voters.iter();
+        let voters = voters.filter(|(name, voter)| *name != self.primary() && voter.leaving.is_none());
+        voters
+            .map(|(name, _)| name.as_str())
+            .filter(|name| {
+                self.counted(name)
+                    .is_some_and(|running| self.follows_primary(running))
+            })
+            .collect()
+    }
+
+    pub(super) fn follows_primary(&self, running: Running<'_>) -> bool {
+        let Some(place) = self.primary_place() else {
+            return false;
+        };
+        let follows = running.server.follows.as_ref();
+        follows.is_some_and(|follows| follows.is_receiving && follows.host == place.host)
+    }
+
+    /// Whether the report of the primary is younger than the last one of this member.
+    pub(super) fn primary_is_younger(&self, primary: Running<'_>, member: &Member) -> bool {
+        primary.report.heard > member.reported_at_ping
+    }
+
+    /// The order for a member in this term.
+    pub(super) fn order(&self, name: &str, role: Role, may_restart: bool) -> Assignment {
+        Assignment {
+            member: name.to_owned(),
+            record: Some(self.record.clone()),
+            role,
+            server: server_of(self.spec, name, may_restart),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What each member is to be in this term, and where it gets its data from.
+//! Must not throw data away that are not proven to be superfluous or wrong.
+
+use std::collections::BTreeMap;
+
+use super::restarts;
+use super::scene::{Running, Scene, everything};
+use crate::assignment::{Assignment, Place, Role};
+use crate::decision::{Reason, SeedReason};
+use crate::report::TroubleKind;
+
+/// An empty member follows from the first transaction if there are no more than so many; otherwise it
+/// clones, which is quicker.
+const FOLLOW_LIMIT: u128 = 10_000;
+
+/// What everybody who can be reached is to be.
+pub(super) fn assignments(scene: &Scene<'_>) -> (BTreeMap<String, Assignment>, Vec<Reason>) {
+    let mut orders = BTreeMap::new();
+    let mut reasons = Vec::new();
+    let mut cloning = clone_under_way(scene);
+    let restarting = restarts::permitted(scene);
+    for name in scene.existing() {
+        let Some((role, reason)) = role(scene, &name, cloning.as_deref()) else {
+            continue;
+        };
+        if matches!(role, Role::Clone { .. }) {
+            cloning = Some(name.clone());
+        }
+        reasons.extend(reason);
+        let may_restart = restarting.as_deref() == Some(&name) || !is_up(scene, &name);
+        orders.insert(name.clone(), scene.order(&name, role, may_restart));
+    }
+    (orders, reasons)
+}
+
+/// A server that does not answer yet loses nothing by starting with the newest parameters.
+fn is_up(scene: &Scene<'_>, name: &str) -> bool {
+    scene
+        .connected(name)
+        .is_some_and(|(_, report)| report.server.is_some())
+}
+
+fn clone_under_way(scene: &Scene<'_>) -> Option<String> {
+    let mut names = scene.existing().into_iter();
+    names.find(|name| kept_clone(scene, name).is_some())
+}
+
+/// A clone that was begun is not begun again, as long as its donor is there and it has not failed.
+fn kept_clone(scene: &Scene<'_>, name: &str) -> Option<Role> {
+    let (_, report) = scene.connected(name)?;
+    let order = report.assignment.as_ref()?;
+    let Role::Clone { donor, instead_of } = &order.role else {
+        return None;
+    };
+    let is_done = report
+        .server
+        .as_ref()
+        .is_some_and(|server| server.incarnation != *instead_of);
+    let has_failed = report
+        .troubles
+        .iter()
+        .any(|trouble| trouble.kind == TroubleKind::CloneFailed);
+    let is_donor_there =
+        scene.place(&donor.member).as_ref() == Some(donor) && scene.counted(&donor.member).is_some();
+    (!is_done && !has_failed && is_donor_there).then(|| order.role.clone())
+}
+
+fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, Option<Reason>)> {
+    let (_, report) = scene.connected(name)?;
+    if name == scene.primary() {
+        return primary_role(scene, name).map(|role| (role, None));
+    }
+    // Not recorded yet: its acknowledgement would count for nobody.
+    let voter = scene.voter(name)?;
+    if voter.leaving.is_some() {
+        return Some((Role::Hold, None));
+    }
+    if let Some(role) = kept_clone(scene, name) {
+        return Some((role, None));
+    }
+    let Some(at) = scene.running(name) else {
+        return Some((unseen_role(scene, report.assignment.as_ref()), None));
+    };
+    let (Some(primary), Some(source)) = (scene.living_primary(), scene.primary_place()) else {
+        return Some((unseen_role(scene, report.assignment.as_ref()), None));
+    };
+    let Some(why) = seed_reason(scene, primary, at) else {
+        return Some((Role::Replica { source }, None));
+    };
+    if cloning.is_some_and(|busy| busy != name) {
+        return Some((Role::Hold, None));
+    }
+    let donor = donor(scene, name, source);
+    let reason = Reason::Seeding {
+        member: name.to_owned(),
+        from: donor.member.clone(),
+        why,
+    };
+    let instead_of = at.server.incarnation;
+    Some((Role::Clone { donor, instead_of }, Some(reason)))
+}
+
+fn primary_role(scene: &Scene<'_>, name: &str) -> Option<Role> {
+    let recorded = scene.voter(name).and_then(|voter| voter.incarnation);
+    let is_other = scene
+        .running(name)
+        .is_some_and(|at| Some(at.server.incarnation) != recorded);
+    // Other data than those that were promised must not be opened.
+    Some(match (is_other, scene.record.term.epoch) {
+        (true, _) => Role::Hold,
+        (false, 0) => Role::Found,
+        (false, _) => Role::Primary {
+            wait_for: scene.record.wait_for,
+        },
+    })
+}
+
+/// Its mysqld, or the primary's, does not answer: it stays what it is, and never becomes more.
+fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
+    let is_replica = order.is_some_and(|order| matches!(order.role, Role::Replica { .. }));
+    match scene.primary_place() {
+        Some(source) if is_replica => Role::Replica { source },
+        _ => match order.map(|order| &order.role) {
+            // The primary's address is unknown: the old one leads nowhere or to the primary.
+            Some(role @ Role::Replica { .. }) => role.clone(),
+            _ => Role::Hold,
+        },
+    }
+}
+
+/// Why it cannot simply follow.
+fn seed_reason(scene: &Scene<'_>, primary: Running<'_>, at: Running<'_>) -> Option<SeedReason> {
+    let all = everything(at.server);
+    let is_younger = scene.primary_is_younger(primary, at.member);
+    if is_younger && !all.is_subset(&primary.server.executed) {
+        return Some(SeedReason::Diverged);
+    }
+    if all.is_empty() {
+        let is_whole = primary.server.purged.is_empty();
+        let is_short = primary.server.executed.count() <= FOLLOW_LIMIT;
+        return (!is_whole || !is_short).then_some(SeedReason::Empty);
+    }
+    (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
+}
+
+/// A replica that counts and keeps up, to spare the primary; else the primary.
+fn donor(scene: &Scene<'_>, name: &str, primary: Place) -> Place {
+    let fit = |other: &&str| {
+        let lag = scene.running(other).and_then(|at| at.server.lag_ms);
+        *other != name && lag.is_some_and(|lag| lag <= scene.spec.lag_limit_ms)
+    };
+    let replica = scene.receiving().into_iter().find(fit);
+    // With one acknowledging replica too few, none is given other work.
+    let can_spare = scene.receiving().len() > usize::from(scene.record.wait_for);
+    replica
+        .filter(|_| can_spare)
+        .and_then(|name| scene.place(name))
+        .unwrap_or(primary)
+}

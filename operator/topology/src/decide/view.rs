@@ -1,0 +1,212 @@
+//! Each member as a person should see it: role, state, and why.
+//! Must not call a member failed because it could not be seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::exposure;
+use super::scene::{Scene, connected, running};
+use crate::assignment::Role;
+use crate::decision::{MemberRole, MemberState, MemberView};
+use crate::observed::{Member, Observed, Spec, Timestamp};
+use crate::report::{Process, Report, TroubleKind};
+
+/// A connection that is gone for longer is worth a word.
+const UNSEEN_LIMIT_MS: u64 = 5_000;
+
+pub(super) fn before_the_record(
+    _: &Spec,
+    seen: &Observed,
+    exist: &BTreeSet<String>,
+    now: Timestamp,
+) -> BTreeMap<String, MemberView> {
+    let view = |name: &String| {
+        let member = seen.members.get(name);
+        let (state, because) = match not_running(seen, name, member, now) {
+            Some(answer) => answer,
+            None => (MemberState::Starting, None),
+        };
+        MemberView {
+            role: MemberRole::None,
+            state,
+            because,
+            is_ready: false,
+        }
+    };
+    exist.iter().map(|name| (name.clone(), view(name))).collect()
+}
+
+pub(super) fn members(scene: &Scene<'_>) -> BTreeMap<String, MemberView> {
+    let names = scene.existing();
+    names
+        .into_iter()
+        .map(|name| (name.clone(), view(scene, &name)))
+        .collect()
+}
+
+fn view(scene: &Scene<'_>, name: &str) -> MemberView {
+    let member = scene.seen.members.get(name);
+    let is_primary = name == scene.primary();
+    let counts = scene.counted(name).is_some();
+    let role = match (is_primary, scene.voter(name)) {
+        (true, _) => MemberRole::Primary,
+        (false, Some(voter)) if voter.leaving.is_none() && voter.incarnation.is_some() => MemberRole::Replica,
+        _ => MemberRole::None,
+    };
+    let (state, because) = match not_running(scene.seen, name, member, scene.now) {
+        Some(answer) => answer,
+        None if is_primary => primary_state(scene),
+        None => replica_state(scene, name, counts),
+    };
+    MemberView {
+        role,
+        state,
+        because,
+        is_ready: state == MemberState::Serving,
+    }
+}
+
+type Answer = (MemberState, Option<String>);
+
+/// What keeps a member from having a mysqld that answers; `None` if it has one.
+fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timestamp) -> Option<Answer> {
+    let pod = member.and_then(|member| member.pod.as_ref());
+    let volume = member.and_then(|member| member.volume.as_ref());
+    let Some(pod) = pod else {
+        return Some((
+            MemberState::Pending,
+            volume.and_then(|volume| volume.problem.clone()),
+        ));
+    };
+    if pod.is_terminating {
+        return Some((
+            MemberState::Starting,
+            Some("its Pod is ending, to be made anew".into()),
+        ));
+    }
+    let Some((_, report)) = connected(seen, name) else {
+        let problem = pod
+            .problem
+            .clone()
+            .or_else(|| volume.and_then(|volume| volume.problem.clone()));
+        let reported_at = member.and_then(|member| member.report.as_ref().map(|_| member.reported_at));
+        return Some(match (problem, reported_at) {
+            (Some(problem), _) => (MemberState::Pending, Some(problem)),
+            (None, Some(at)) if now.saturating_sub(at) > UNSEEN_LIMIT_MS => {
+                let seconds = now.saturating_sub(at) / 10_000 * 10;
+                let what = match seconds {
+                    0 => "its agent has not been heard of for a few seconds".to_owned(),
+                    _ => "its agent cannot be reached; whether it runs is not known".to_owned(),
+                };
+                (MemberState::Unreachable, Some(what))
+            }
+            (None, Some(_)) => (MemberState::Starting, None),
+            (None, None) => (MemberState::Starting, None),
+        });
+    };
+    match running(seen, name) {
+        Some(_) => None,
+        None => Some(silent_server(report)),
+    }
+}
+
+fn silent_server(report: &Report) -> Answer {
+    let trouble = |kinds: &[TroubleKind]| {
+        let mut troubles = report.troubles.iter();
+        troubles
+            .find(|trouble| kinds.contains(&trouble.kind))
+            .map(|trouble| trouble.what.clone())
+    };
+    let fatal = trouble(&[
+        TroubleKind::ImageUnfit,
+        TroubleKind::DoesNotStart,
+        TroubleKind::InitialisationFailed,
+        TroubleKind::CredentialsRefused,
+        TroubleKind::FilesMissing,
+        TroubleKind::DiskFull,
+        TroubleKind::Unresponsive,
+        TroubleKind::Other,
+    ]);
+    match (&report.process, fatal) {
+        (Process::Cloning { .. }, _) => (MemberState::Seeding, trouble(&[TroubleKind::CloneFailed])),
+        (_, Some(what)) => (MemberState::Failed, Some(what)),
+        (Process::Initialising, None) => (MemberState::Seeding, None),
+        (Process::Ended { .. }, None) => (
+            MemberState::Failed,
+            Some("mysqld ended and is started again".into()),
+        ),
+        (Process::Running, None) => (
+            MemberState::Failed,
+            Some("mysqld runs and does not answer".into()),
+        ),
+        (Process::Unassigned | Process::Starting | Process::Stopping, None) => (MemberState::Starting, None),
+    }
+}
+
+/// What a running member has to say.
+fn said(report: &Report) -> Option<String> {
+    report.troubles.first().map(|trouble| trouble.what.clone())
+}
+
+fn primary_state(scene: &Scene<'_>) -> Answer {
+    let Some(at) = scene.running(scene.primary()) else {
+        return (MemberState::Starting, None);
+    };
+    let recorded = scene.voter(scene.primary()).and_then(|voter| voter.incarnation);
+    if recorded.is_some() && recorded != Some(at.server.incarnation) {
+        let what = "its volume holds other data than the cluster was promised";
+        return (MemberState::Failed, Some(what.into()));
+    }
+    match at.server.is_open {
+        true => (MemberState::Serving, said(at.report)),
+        false if scene.record.term.epoch == 0 => (MemberState::Seeding, said(at.report)),
+        false => (MemberState::Starting, said(at.report).or_else(|| waits(scene))),
+    }
+}
+
+fn waits(scene: &Scene<'_>) -> Option<String> {
+    let have = scene.receiving().len();
+    let need = usize::from(scene.record.wait_for);
+    (have < need).then(|| format!("it opens when {need} replicas acknowledge; {have} follow it now"))
+}
+
+fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
+    let Some(at) = scene.running(name) else {
+        return (MemberState::Starting, None);
+    };
+    if scene.voter(name).is_none_or(|voter| voter.leaving.is_some()) {
+        return (MemberState::Leaving, None);
+    }
+    let order = at.report.assignment.as_ref();
+    if order.is_some_and(|order| matches!(order.role, Role::Clone { .. })) {
+        return (MemberState::Seeding, said(at.report));
+    }
+    let failure = at
+        .server
+        .follows
+        .as_ref()
+        .and_then(|follows| follows.failure.clone());
+    if let Some(failure) = failure {
+        return (MemberState::Failed, Some(failure));
+    }
+    let is_following = scene.follows_primary(at);
+    if counts && exposure::serves_reads(scene, name, true) && is_following {
+        return (MemberState::Serving, said(at.report));
+    }
+    if counts && is_following && at.server.lag_ms.is_some() {
+        let what = "it is too far behind the primary to serve reads";
+        return (
+            MemberState::Lagging,
+            said(at.report).or_else(|| Some(what.into())),
+        );
+    }
+    let waiting = at
+        .report
+        .assignment
+        .as_ref()
+        .is_none_or(|order| order.role == Role::Hold);
+    let why = match waiting {
+        true => Some("it waits for the primary, or for its turn to copy data".to_owned()),
+        false => said(at.report),
+    };
+    (MemberState::CatchingUp, why)
+}

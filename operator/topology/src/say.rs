@@ -1,0 +1,105 @@
+//! Reasons and refusals as sentences: what is, and what would cure it.
+//! Must not hold a number that changes while nothing happens: these go into status.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::decision::{Reason, Refusal, SeedReason};
+
+fn list(names: &BTreeSet<String>) -> String {
+    match names.len() {
+        0 => "nobody".to_owned(),
+        _ => names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::WaitingFor { members } => write!(f, "waiting for {}", list(members)),
+            Reason::Founding { primary } => write!(f, "making {primary} the first primary"),
+            Reason::WaitingForReplicas { have, need } => {
+                write!(f, "{have} of {need} replicas follow that must have every write")
+            }
+            Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
+            Reason::Joined { members } => write!(f, "{} has caught up and counts", list(members)),
+            Reason::Seeding { member, from, why } => {
+                let why = match why {
+                    SeedReason::Empty => "it is empty",
+                    SeedReason::TooFarBehind => "the primary has purged what it lacks",
+                    SeedReason::Diverged => "it has transactions that the primary does not have",
+                };
+                write!(f, "copying all data from {from} to {member}: {why}")
+            }
+            Reason::RaisingQuorum { from, to } => {
+                write!(f, "writes will wait for {to} replicas instead of {from}")
+            }
+            Reason::LoweringQuorum { from, to } => {
+                write!(f, "writes wait for {to} replicas instead of {from}")
+            }
+            Reason::Adding { members } => write!(f, "adding {}", list(members)),
+            Reason::Removing { members } => write!(f, "removing {}", list(members)),
+            Reason::Adopting { primary, epoch } => {
+                write!(
+                    f,
+                    "taking over the volumes of an earlier cluster: {primary} is primary in epoch {epoch}"
+                )
+            }
+            Reason::Replacing { member } => write!(f, "making the Pod of {member} anew from today's spec"),
+            Reason::PrimaryRestartPending { parameters } if parameters.is_empty() => f.write_str(
+                "the primary's Pod is of an older spec; delete the Pod when a short interruption suits you",
+            ),
+            Reason::PrimaryRestartPending { parameters } => write!(
+                f,
+                "the primary needs a restart for {}; delete its Pod when a short interruption suits you",
+                list(parameters)
+            ),
+            Reason::MembersNotServing { members } => write!(f, "not serving: {}", list(members)),
+            Reason::CommitsWait { have, need } => {
+                write!(f, "commits wait: {have} replicas follow, {need} must acknowledge")
+            }
+            Reason::Suspended => {
+                f.write_str("spec.suspend is true: nothing is changed and nothing is failed over")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::QuorumLost { seen, missing, need } => write!(
+                f,
+                "{need} members with their data are needed to know every acknowledged write; seen: {}, missing: {}; \
+                 bring a missing one back",
+                list(seen),
+                list(missing)
+            ),
+            Refusal::PrimaryDataLost { primary, recorded, found } => write!(
+                f,
+                "the volume of {primary} holds data {found}, not {recorded} that was primary: bring the volume back, \
+                 or restore a backup into a new cluster"
+            ),
+            Refusal::HistoryDiverged { one, other } => write!(
+                f,
+                "{one} and {other} have different histories of the same epoch: no choice between them is safe"
+            ),
+            Refusal::PrimaryUnreachable { primary } => {
+                write!(f, "{primary} is primary and cannot be reached; it may still serve, so nobody takes over")
+            }
+            Refusal::MixedVolumes { members } => write!(
+                f,
+                "the volumes of {} hold data of another cluster, or of none that is known: remove or rename them",
+                list(members)
+            ),
+            Refusal::RecordLost => f.write_str(
+                "this cluster had a primary, its record is gone, and the volumes seen are empty: bring the volumes back, \
+                 or delete the MySQLCluster and restore a backup into a new one",
+            ),
+            Refusal::PrimaryStays { primary } => write!(
+                f,
+                "{primary} is beyond the number of instances, but it is primary: it stays until another is"
+            ),
+        }
+    }
+}
