@@ -2,6 +2,7 @@
 //! Must not act, and must not rest on anything but its arguments.
 
 mod birth;
+mod choosing;
 mod exposure;
 mod founding;
 mod quorum;
@@ -22,9 +23,10 @@ pub fn decide(spec: &Spec, seen: &Observed, memory: Option<&Record>, now: Timest
         None => birth::decide(spec, seen, now),
         Some(record) => {
             let scene = Scene::new(spec, seen, record, now);
-            match record.term.epoch {
-                0 => founding::decide(&scene),
-                _ => ruling::decide(&scene),
+            match (record.is_choosing, record.term.epoch) {
+                (true, _) => choosing::decide(&scene),
+                (false, 0) => founding::decide(&scene),
+                (false, _) => ruling::decide(&scene),
             }
         }
     };

@@ -18,6 +18,10 @@ pub struct Record {
     pub term: Term,
     /// Who may acknowledge writes in this epoch.
     pub primary: String,
+    /// The epoch is claimed and its primary is not chosen yet: everybody is to hold still, `primary` is
+    /// the one before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_choosing: bool,
     /// Everybody whose acknowledgement may ever have counted: a superset, the primary among them.
     pub voters: BTreeMap<String, Voter>,
     /// So many replicas, at least, have whatever was acknowledged: a lower bound.
@@ -51,6 +55,12 @@ pub enum Leaving {
     Asked,
     /// It was seen to follow nobody. A commit proved in this term or later strikes it out.
     Silent,
+}
+
+// Serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Record {

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scene::{connected, epoch_of, everything, ordinal, running, server_of};
+use super::scene::{connected, everything, ordinal, running, server_of};
 use super::view;
 use crate::assignment::{Assignment, Role};
 use crate::decision::{ClusterState, Decision, Plan, Reason, Refusal};
-use crate::gtid::{GtidSet, Uuid};
+use crate::gtid::Uuid;
 use crate::observed::{Observed, Spec, Timestamp};
 use crate::record::{Record, Voter};
 use crate::term::Term;
@@ -140,6 +140,7 @@ fn found(spec: &Spec, seen: &Observed, wanted: &BTreeSet<String>) -> Result<(Rec
             revision: 1,
         },
         primary: (*founder).clone(),
+        is_choosing: false,
         voters: wanted.iter().map(|name| (name.clone(), voter(name))).collect(),
         acknowledged_by: 0,
         wait_for: 0,
@@ -177,90 +178,19 @@ fn adopt(
     if !missing.is_empty() {
         return Err(Obstacle::Waiting(missing));
     }
-    let mut histories: Vec<(&String, u64, GtidSet)> = Vec::new();
-    let mut lost = BTreeSet::new();
-    for (name, voter) in &newest.voters {
-        match (running(seen, name), voter.incarnation) {
-            (Some(at), Some(recorded)) if at.server.incarnation == recorded => {
-                let all = everything(at.server);
-                histories.push((name, epoch_of(newest.identity, &all), all));
-            }
-            (_, Some(_)) => {
-                lost.insert(name.clone());
-            }
-            (_, None) => {}
-        }
-    }
-    let need = newest
-        .voters
-        .len()
-        .saturating_sub(usize::from(newest.acknowledged_by));
-    if histories.len() < need {
-        let seen = histories.iter().map(|(name, ..)| (*name).clone()).collect();
-        let need = u16::try_from(need).unwrap_or(u16::MAX);
-        return Err(Obstacle::Refused(Refusal::QuorumLost {
-            seen,
-            missing: lost,
-            need,
-        }));
-    }
-    choose(seen, newest, &histories, remembered)
+    claim(newest, remembered)
 }
 
-/// The longest history of the highest epoch; the one that was primary, if several are equal.
-fn choose(
-    seen: &Observed,
-    newest: &Record,
-    histories: &[(&String, u64, GtidSet)],
-    remembered: &BTreeMap<&str, &Record>,
-) -> Result<(Record, Reason), Obstacle> {
-    let best_epoch = histories.iter().map(|(_, epoch, _)| *epoch).max().unwrap_or(0);
-    let mut best: Option<&(&String, u64, GtidSet)> = None;
-    for history in histories.iter().filter(|(_, epoch, _)| *epoch == best_epoch) {
-        best = match best {
-            None => Some(history),
-            Some(before) if before.2 == history.2 && before.0 == &newest.primary => Some(before),
-            Some(before) if before.2.is_subset(&history.2) => Some(history),
-            Some(before) if history.2.is_subset(&before.2) => Some(before),
-            Some(before) => {
-                return Err(Obstacle::Refused(Refusal::HistoryDiverged {
-                    one: before.0.clone(),
-                    other: history.0.clone(),
-                }));
-            }
-        };
-    }
-    let Some((name, _, history)) = best else {
-        return Err(Obstacle::Waiting(newest.voters.keys().cloned().collect()));
-    };
-    let revision = remembered
-        .values()
-        .map(|record| record.term.revision)
-        .max()
-        .unwrap_or(0);
-    let epoch = newest.term.epoch.max(best_epoch) + 1;
-    let voter = |(name, voter): (&String, &Voter)| {
-        let now = running(seen, name).map(|at| at.server.incarnation);
-        let incarnation = voter.incarnation.filter(|recorded| now == Some(*recorded));
-        (
-            name.clone(),
-            Voter {
-                incarnation,
-                leaving: None,
-            },
-        )
-    };
+/// The next epoch is claimed, so that everybody holds still before histories are compared.
+fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> Result<(Record, Reason), Obstacle> {
+    let records = || remembered.values();
+    let revision = records().map(|record| record.term.revision).max().unwrap_or(0) + 1;
+    let epoch = records().map(|record| record.term.epoch).max().unwrap_or(0) + 1;
     let record = Record {
-        identity: newest.identity,
-        term: Term {
-            epoch,
-            revision: revision + 1,
-        },
-        primary: (*name).clone(),
-        voters: newest.voters.iter().map(voter).collect(),
-        acknowledged_by: newest.acknowledged_by,
-        wait_for: newest.wait_for,
-        cut: Some(history.clone()),
+        term: Term { epoch, revision },
+        is_choosing: true,
+        cut: None,
+        ..newest.clone()
     };
     let primary = record.primary.clone();
     Ok((record, Reason::Adopting { primary, epoch }))

@@ -155,7 +155,8 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
             let is_new = voter.incarnation.is_none() && voter.leaving.is_none();
             (!scene.is_wanted(name) && name != scene.primary()) || is_new
         })
-        || scene.record.wait_for != scene.spec.sync_replicas;
+        || scene.record.wait_for != scene.spec.sync_replicas
+        || scene.record.acknowledged_by != scene.record.wait_for;
     let is_updating = decision.plan.replace.is_some()
         || decision.members.iter().any(|(name, view)| {
             let order = scene

@@ -102,16 +102,30 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
 
 fn primary_role(scene: &Scene<'_>, name: &str) -> Option<Role> {
     let recorded = scene.voter(name).and_then(|voter| voter.incarnation);
-    let is_other = scene
-        .running(name)
-        .is_some_and(|at| Some(at.server.incarnation) != recorded);
-    // Other data than those that were promised must not be opened.
+    // Other data than those that were promised must not be opened; nor an empty volume, whose mysqld
+    // has no data to show yet.
+    let is_other = match scene.running(name) {
+        Some(at) => Some(at.server.incarnation) != recorded,
+        None => !was_primary(scene, name),
+    };
     Some(match (is_other, scene.record.term.epoch) {
         (true, _) => Role::Hold,
         (false, 0) => Role::Found,
         (false, _) => Role::Primary {
             wait_for: scene.record.wait_for,
         },
+    })
+}
+
+/// It was told to be this cluster's primary before, when its data were seen, and its volume has kept that.
+fn was_primary(scene: &Scene<'_>, name: &str) -> bool {
+    let order = scene
+        .connected(name)
+        .and_then(|(_, report)| report.assignment.as_ref());
+    order.is_some_and(|order| {
+        let record = order.record.as_ref();
+        let is_this_cluster = record.is_some_and(|record| record.identity == scene.record.identity);
+        is_this_cluster && matches!(order.role, Role::Primary { .. } | Role::Found)
     })
 }
 

@@ -1,0 +1,260 @@
+//! What a change of the record may never do.
+//! Must not share a line with `decide`, nor trust its reasons.
+
+use super::{Found, server};
+use crate::assignment::Role;
+use crate::gtid::{Source, Uuid};
+use crate::observed::Observed;
+use crate::record::{Leaving, Record};
+
+pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
+    let data = seen
+        .members
+        .keys()
+        .filter_map(|name| server(seen, name))
+        .any(|(_, report, server)| {
+            let is_told = report
+                .assignment
+                .as_ref()
+                .is_some_and(|order| order.record.is_some());
+            is_told || !server.executed.is_empty() || !server.received.is_empty()
+        });
+    match next.term.epoch {
+        0 => {
+            found.unless(!data, "a cluster is founded beside data");
+            found.unless(!seen.had_primary, "a cluster is founded where there was one");
+            found.unless(
+                next.acknowledged_by == 0 && next.wait_for == 0,
+                "acknowledgements before epoch 1",
+            );
+        }
+        epoch => {
+            found.unless(data, "a cluster is taken over from nothing");
+            let told = seen
+                .members
+                .values()
+                .filter_map(|member| member.report.as_ref()?.assignment.as_ref()?.record.as_ref());
+            for record in told {
+                found.unless(record.identity == next.identity, "two identities are mixed");
+                found.unless(
+                    record.term.epoch < epoch && record.term.revision < next.term.revision,
+                    format!(
+                        "term {} is not above {} that a member knows",
+                        next.term, record.term
+                    ),
+                );
+            }
+            found.unless(
+                next.is_choosing,
+                "a primary is chosen before everybody holds still",
+            );
+        }
+    }
+    found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
+}
+
+pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    found.unless(next.identity == before.identity, "the identity changes");
+    found.unless(
+        next.term.revision == before.term.revision + 1,
+        "the revision does not rise by one",
+    );
+    found.unless(
+        next.acknowledged_by <= next.wait_for,
+        "fewer are waited for than are counted on",
+    );
+    found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
+    if before.is_choosing {
+        return choice(seen, before, next, found);
+    }
+    found.unless(!next.is_choosing, "an epoch is claimed while it has a primary");
+    found.unless(
+        next.primary == before.primary || before.term.epoch == 0,
+        "the primary moves",
+    );
+    let proved = server(seen, &before.primary).is_some_and(|(_, report, server)| {
+        let is_counted = before.counts(&before.primary, server.incarnation);
+        is_counted
+            && report
+                .proved
+                .is_some_and(|proof| proof.term == before.term && proof.wait_for >= before.wait_for)
+    });
+    match (before.term.epoch, next.term.epoch) {
+        (0, 0) => found.unless(next.wait_for == 0, "acknowledgements before epoch 1"),
+        (0, 1) => {
+            let founded = server(seen, &before.primary).is_some_and(|(_, report, _)| report.is_founded);
+            found.unless(founded, "the first primary is not founded");
+            let counted = before.voters.iter().filter(|(name, voter)| {
+                let now = server(seen, name).map(|(_, _, server)| server.incarnation);
+                voter.incarnation.is_some() && now == voter.incarnation
+            });
+            found.unless(
+                counted.count() > usize::from(next.wait_for),
+                "too few members are counted to open",
+            );
+            found.unless(
+                next.acknowledged_by == next.wait_for,
+                "the first epoch counts on fewer than it waits for",
+            );
+            found.unless(next.voters == before.voters, "voters change with the epoch");
+            return;
+        }
+        (same, also) => found.unless(same == also, "the epoch changes"),
+    }
+    found.unless(
+        next.acknowledged_by <= before.acknowledged_by || (proved && next.acknowledged_by <= before.wait_for),
+        "more replicas are counted on than a commit was proved with",
+    );
+    voters(seen, before, next, proved, found);
+}
+
+/// Everybody who counts holds still in the claimed term, and nobody has what the chosen one lacks.
+fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    let is_same_epoch = next.term.epoch == before.term.epoch && !next.is_choosing;
+    found.unless(is_same_epoch, "the claimed epoch changes");
+    let is_same_count = (next.acknowledged_by, next.wait_for) == (before.acknowledged_by, before.wait_for);
+    found.unless(is_same_count, "acknowledgements change with the choice");
+    found.unless(
+        next.voters.keys().eq(before.voters.keys()),
+        "voters change with the choice",
+    );
+    let still = before
+        .voters
+        .keys()
+        .filter_map(|name| server(seen, name))
+        .filter(|(_, report, server)| {
+            let order = report.assignment.as_ref();
+            let holds = order.is_some_and(|order| order.term() == before.term && order.role == Role::Hold);
+            holds && report.is_settled && before.counts(&report.member, server.incarnation)
+        });
+    let still: Vec<_> = still.collect();
+    let need = before
+        .voters
+        .len()
+        .saturating_sub(usize::from(before.acknowledged_by));
+    found.unless(
+        still.len() >= need,
+        format!("{} members hold still, {need} must", still.len()),
+    );
+    let Some((_, _, chosen)) = still.iter().find(|(_, report, _)| report.member == next.primary) else {
+        return found.say("the chosen one was not seen to hold still");
+    };
+    let numbers = Source {
+        uuid: before.identity,
+        tag: None,
+    };
+    let chosen = chosen.executed.union(&chosen.received);
+    found.unless(
+        next.cut.as_ref() == Some(&chosen),
+        "the cut is not what the chosen one has",
+    );
+    for (_, report, server) in &still {
+        let all = server.executed.union(&server.received);
+        let is_older = all.highest(&numbers) < chosen.highest(&numbers);
+        let name = &report.member;
+        found.unless(
+            is_older || all.is_subset(&chosen),
+            format!("{name} has what the chosen one lacks"),
+        );
+    }
+    for (name, voter) in &next.voters {
+        let was = before.voters.get(name).and_then(|voter| voter.incarnation);
+        let is_known = voter.incarnation.is_none() || voter.incarnation == was;
+        found.unless(is_known, format!("{name} is counted by the choice"));
+    }
+}
+
+fn voters(seen: &Observed, before: &Record, next: &Record, is_proved: bool, found: &mut Found) {
+    for (name, voter) in &before.voters {
+        let Some(after) = next.voters.get(name) else {
+            let is_silent = voter.leaving == Some(Leaving::Silent);
+            found.unless(
+                is_silent && is_proved,
+                format!("{name} is struck out while its acknowledgements may count"),
+            );
+            continue;
+        };
+        if after.leaving != voter.leaving {
+            let is_onward = match (voter.leaving, after.leaving) {
+                (None, Some(Leaving::Asked)) => true,
+                (Some(Leaving::Asked), Some(Leaving::Silent)) => is_quiet(seen, before, name),
+                _ => false,
+            };
+            found.unless(
+                is_onward,
+                format!("{name} is taken for silent, and was not seen to be"),
+            );
+            found.unless(*name != before.primary, "the primary is removed");
+        }
+        let is_reset = before.term.epoch == 0 && before.primary != next.primary;
+        if after.incarnation != voter.incarnation && !is_reset && !is_refounded(before, next, name) {
+            let has_all = after
+                .incarnation
+                .is_some_and(|incarnation| holds_all(seen, before, name, incarnation));
+            found.unless(
+                has_all,
+                format!("{name} is counted, and was not seen to hold everything"),
+            );
+        }
+    }
+    let new = next
+        .voters
+        .iter()
+        .filter(|(name, _)| !before.voters.contains_key(*name));
+    for (name, voter) in new {
+        found.unless(
+            voter.incarnation.is_none(),
+            format!("{name} is counted as it is added"),
+        );
+    }
+}
+
+/// In epoch 0 the founder's volume may be another one: everybody begins again.
+fn is_refounded(before: &Record, next: &Record, name: &str) -> bool {
+    let founder = |record: &Record| {
+        record
+            .voters
+            .get(&record.primary)
+            .and_then(|voter| voter.incarnation)
+    };
+    let is_begun_again = before.term.epoch == 0 && founder(before) != founder(next);
+    is_begun_again
+        && (name == next.primary
+            || next
+                .voters
+                .get(name)
+                .is_some_and(|voter| voter.incarnation.is_none()))
+}
+
+fn is_quiet(seen: &Observed, before: &Record, name: &str) -> bool {
+    let never_ran = seen.members.get(name).is_some_and(|member| {
+        member.pod.as_ref().is_some_and(|pod| pod.node.is_none()) && before.voters[name].incarnation.is_none()
+    });
+    let obeys = server(seen, name).is_some_and(|(_, report, server)| {
+        let order = report.assignment.as_ref();
+        report.is_settled
+            && order.is_some_and(|order| order.term() == before.term && order.role == Role::Hold)
+            && !server
+                .follows
+                .as_ref()
+                .is_some_and(|follows| follows.is_receiving)
+    });
+    never_ran || obeys
+}
+
+/// What the primary had after this incarnation attached is all there.
+fn holds_all(seen: &Observed, before: &Record, name: &str, incarnation: Uuid) -> bool {
+    let (Some((member, _, server)), Some((_, told, primary))) =
+        (server(seen, name), server(seen, &before.primary))
+    else {
+        return false;
+    };
+    let is_later = member.attached_at_ping.is_some_and(|ping| told.heard > ping);
+    let has_all = primary
+        .executed
+        .is_subset(&server.executed.union(&server.received));
+    server.incarnation == incarnation
+        && before.counts(&before.primary, primary.incarnation)
+        && is_later
+        && has_all
+}

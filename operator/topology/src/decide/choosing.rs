@@ -1,0 +1,138 @@
+//! An epoch that is claimed: everybody holds still, then the longest history is chosen.
+//! Must not compare what was read before everybody who counts held still.
+
+use std::collections::BTreeSet;
+
+use super::scene::{Running, Scene, epoch_of, everything};
+use super::view;
+use crate::assignment::Role;
+use crate::decision::{ClusterState, Decision, Plan, Reason, Refusal};
+use crate::gtid::GtidSet;
+use crate::record::Record;
+
+pub(super) fn decide(scene: &Scene<'_>) -> Decision {
+    let exist = scene.existing();
+    let reachable = exist.iter().filter(|name| scene.connected(name).is_some());
+    let hold = |name: &String| (name.clone(), scene.order(name, Role::Hold, true));
+    let mut decision = Decision {
+        state: ClusterState::Adopting,
+        plan: Plan {
+            assign: reachable.map(hold).collect(),
+            exist,
+            ..Plan::default()
+        },
+        members: view::members(scene),
+        because: Vec::new(),
+        refused: Vec::new(),
+        wake: None,
+    };
+    let still: Vec<(&str, Running<'_>)> = still(scene);
+    let waiting: BTreeSet<String> = counting(scene)
+        .filter(|name| still.iter().all(|(other, _)| other != name))
+        .map(str::to_owned)
+        .collect();
+    let need = scene
+        .record
+        .voters
+        .len()
+        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    if still.len() < need {
+        let seen = still.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let is_lost = counting(scene).count() < need;
+        match is_lost {
+            true => {
+                let need = u16::try_from(need).unwrap_or(u16::MAX);
+                decision.state = ClusterState::Blocked;
+                decision.refused.push(Refusal::QuorumLost {
+                    seen,
+                    missing: others(scene, &still),
+                    need,
+                });
+            }
+            false => decision.because.push(Reason::WaitingFor { members: waiting }),
+        }
+        return decision;
+    }
+    if !waiting.is_empty() {
+        decision.because.push(Reason::WaitingFor { members: waiting });
+        return decision;
+    }
+    match choose(scene, &still) {
+        Ok((record, reason)) => {
+            decision.plan.record = Some(record);
+            decision.because.push(reason);
+        }
+        Err(refusal) => {
+            decision.state = ClusterState::Blocked;
+            decision.refused.push(refusal);
+        }
+    }
+    decision
+}
+
+fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> {
+    let is_other = |name: &&String| still.iter().all(|(other, _)| other != name);
+    scene.record.voters.keys().filter(is_other).cloned().collect()
+}
+
+/// Those whose data count and who answer, or may yet.
+fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
+    let recorded = scene
+        .record
+        .voters
+        .iter()
+        .filter(|(_, voter)| voter.incarnation.is_some());
+    let may_count = |name: &&String| scene.running(name).is_none() || scene.counted(name).is_some();
+    recorded
+        .map(|(name, _)| name)
+        .filter(may_count)
+        .map(String::as_str)
+}
+
+/// Those who count and follow nobody, in this term: what they have is all that they will have.
+fn still<'a>(scene: &'a Scene<'_>) -> Vec<(&'a str, Running<'a>)> {
+    let still = counting(scene).filter_map(|name| {
+        let at = scene.counted(name)?;
+        let order = at.report.assignment.as_ref()?;
+        let holds = order.term() == scene.record.term && order.role == Role::Hold && at.report.is_settled;
+        holds.then_some((name, at))
+    });
+    still.collect()
+}
+
+/// The longest history of the highest epoch; the primary before, if several are equal.
+fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
+    let identity = scene.record.identity;
+    let all: Vec<(&str, u64, GtidSet)> = still
+        .iter()
+        .map(|(name, at)| {
+            let set = everything(at.server);
+            (*name, epoch_of(identity, &set), set)
+        })
+        .collect();
+    let epoch = all.iter().map(|(_, epoch, _)| *epoch).max().unwrap_or(0);
+    let newest = || all.iter().filter(|(_, other, _)| *other == epoch);
+    let is_best = |set: &GtidSet| newest().all(|(_, _, other)| other.is_subset(set));
+    let best: Vec<_> = newest().filter(|(_, _, set)| is_best(set)).collect();
+    let before = best.iter().find(|(name, ..)| *name == scene.primary());
+    let Some((name, _, set)) = before.or(best.first()) else {
+        let mut names = newest().map(|(name, ..)| (*name).to_owned());
+        return Err(Refusal::HistoryDiverged {
+            one: names.next().unwrap_or_default(),
+            other: names.next().unwrap_or_default(),
+        });
+    };
+    let mut record = scene.record.revised();
+    record.is_choosing = false;
+    record.primary = (*name).to_owned();
+    record.cut = Some(set.clone());
+    for (name, voter) in &mut record.voters {
+        voter.leaving = None;
+        voter.incarnation = voter.incarnation.filter(|_| scene.counted(name).is_some());
+    }
+    let reason = Reason::Opening {
+        primary: record.primary.clone(),
+        epoch: record.term.epoch,
+    };
+    Ok((record, reason))
+}

@@ -1,0 +1,234 @@
+//! Decisions carried out by pretended members, with crashes, cuts, lost volumes, killed controllers.
+//! Must not use a clock or chance that a seed does not give.
+
+#![cfg(test)]
+
+mod sim;
+
+use sim::{Dice, Sim};
+use topology::decision::ClusterState;
+use topology::gtid::GtidSet;
+
+const ROUNDS_LIMIT: u32 = 2_000;
+
+fn is_done(sim: &Sim) -> bool {
+    let state = sim.last.as_ref().map(|decision| decision.state);
+    let is_quiet = sim
+        .last
+        .as_ref()
+        .is_some_and(|decision| decision.plan.record.is_none());
+    state == Some(ClusterState::Healthy) && is_quiet && sim.names() == sim.spec.members()
+}
+
+fn until_healthy(sim: &mut Sim, dice: &mut Dice, trouble: impl Fn(&mut Sim, &mut Dice)) -> u32 {
+    for round in 0..ROUNDS_LIMIT {
+        if is_done(sim) {
+            return round;
+        }
+        trouble(sim, dice);
+        sim.tick(dice);
+        sim.pass(dice);
+        lost(sim);
+    }
+    panic!("{:#?} of {:#?}", sim.last, sim.record);
+}
+
+/// Everything acknowledged is on the primary, whatever happened.
+fn lost(sim: &Sim) {
+    if let Some(record) = sim.record.as_ref().filter(|record| record.term.epoch > 0) {
+        let primary = &sim.nodes[&record.primary].server;
+        let all = primary.executed.union(&primary.received);
+        let lost = sim.acknowledged.subtract(&all);
+        assert!(lost.is_empty(), "lost {lost} of {record:#?}");
+    }
+}
+
+fn keep_busy(sim: &mut Sim, dice: &mut Dice, rounds: u32, trouble: impl Fn(&mut Sim, &mut Dice)) {
+    for _ in 0..rounds {
+        trouble(sim, dice);
+        sim.tick(dice);
+        sim.pass(dice);
+        lost(sim);
+    }
+}
+
+fn no_trouble(_: &mut Sim, _: &mut Dice) {}
+
+/// Anything that may happen to a cluster without losing the primary's volume.
+fn trouble(sim: &mut Sim, dice: &mut Dice) {
+    let names: Vec<String> = sim.nodes.keys().cloned().collect();
+    let Some(name) = names.get(usize::try_from(dice.below(names.len().max(1) as u64)).unwrap_or(0)) else {
+        return;
+    };
+    if dice.one_in(30) {
+        sim.restart_controller();
+    }
+    if dice.one_in(25) {
+        sim.crash(name);
+    }
+    if dice.one_in(12) {
+        let node = sim.nodes.get_mut(name).unwrap();
+        node.is_cut = !node.is_cut;
+    }
+    let is_primary = sim
+        .record
+        .as_ref()
+        .is_some_and(|record| record.term.epoch > 0 && record.primary == *name);
+    if dice.one_in(60) && !is_primary {
+        sim.lose_volume(name);
+    }
+}
+
+fn calm(sim: &mut Sim) {
+    for node in sim.nodes.values_mut() {
+        node.is_cut = false;
+    }
+}
+
+#[test]
+fn a_cluster_comes_up_whatever_its_size() {
+    for instances in [1, 3, 5, 7, 9] {
+        let mut sim = Sim::new(instances);
+        let rounds = until_healthy(&mut sim, &mut Dice::new(1), no_trouble);
+        assert!(rounds < 100, "{instances} members took {rounds} rounds");
+        let record = sim.record.as_ref().unwrap();
+        assert_eq!(
+            (record.term.epoch, record.wait_for, record.acknowledged_by),
+            (1, (instances - 1) / 2, (instances - 1) / 2)
+        );
+        assert_eq!(sim.exposed.primary.as_ref().unwrap().member, record.primary);
+    }
+}
+
+#[test]
+fn a_cluster_comes_up_through_any_trouble() {
+    for seed in 0..300 {
+        let mut dice = Dice::new(seed);
+        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+        keep_busy(&mut sim, &mut dice, 60, trouble);
+        calm(&mut sim);
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        keep_busy(&mut sim, &mut dice, 60, trouble);
+        calm(&mut sim);
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        assert!(!sim.acknowledged.is_empty());
+    }
+}
+
+#[test]
+fn scaling_up_and_down_under_trouble_loses_nothing() {
+    for seed in 0..200 {
+        let mut dice = Dice::new(1_000 + seed);
+        let mut sim = Sim::new(1);
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        for instances in [3, 5, 3, 5, 1, 3] {
+            sim.spec = sim::spec(instances);
+            keep_busy(&mut sim, &mut dice, 20, trouble);
+            calm(&mut sim);
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            let record = sim.record.as_ref().unwrap();
+            assert_eq!(record.acknowledged_by, (instances - 1) / 2);
+            assert_eq!(record.voters.len(), usize::from(instances));
+        }
+    }
+}
+
+#[test]
+fn volumes_are_taken_over_with_everything_acknowledged() {
+    for seed in 0..200 {
+        let mut dice = Dice::new(5_000 + seed);
+        let mut sim = Sim::new(3);
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        keep_busy(&mut sim, &mut dice, 20, no_trouble);
+        let before = sim.record.take().unwrap();
+        // Deleted and applied again: the volumes stay, the rest is new.
+        sim.last = None;
+        sim.had_primary = false;
+        sim.exposed = topology::observed::Exposed::default();
+        sim.restart_controller();
+        for name in sim.names() {
+            sim.crash(&name);
+            sim.nodes.get_mut(&name).unwrap().is_of_this_cluster = false;
+        }
+        let acknowledged = sim.acknowledged.clone();
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        let record = sim.record.clone().unwrap();
+        assert!(record.term > before.term && record.term.epoch > before.term.epoch);
+        assert_eq!(record.identity, before.identity);
+        assert!(acknowledged.is_subset(record.cut.as_ref().unwrap()));
+    }
+}
+
+#[test]
+fn a_cluster_with_a_lost_record_and_empty_volumes_is_not_founded_again() {
+    let mut dice = Dice::new(3);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    sim.record = None;
+    for name in sim.names() {
+        sim.lose_volume(&name);
+    }
+    keep_busy(&mut sim, &mut dice, 50, no_trouble);
+    assert_eq!(sim.last.as_ref().unwrap().state, ClusterState::Blocked);
+    assert!(sim.record.is_none());
+}
+
+#[test]
+fn a_primary_whose_volume_is_lost_blocks_and_says_so() {
+    let mut dice = Dice::new(4);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let primary = sim.record.as_ref().unwrap().primary.clone();
+    sim.lose_volume(&primary);
+    sim.acknowledged = GtidSet::new();
+    keep_busy(&mut sim, &mut dice, 50, no_trouble);
+    let last = sim.last.as_ref().unwrap();
+    assert_eq!(last.state, ClusterState::Blocked);
+    assert!(
+        last.refused[0].to_string().contains("bring the volume back"),
+        "{:?}",
+        last.refused
+    );
+    let node = &sim.nodes[&primary];
+    assert!(
+        node.server.executed.is_empty(),
+        "{} by {:?}",
+        node.server.executed,
+        node.order
+    );
+}
+
+#[test]
+fn a_replica_with_writes_of_its_own_is_copied_anew() {
+    let mut dice = Dice::new(5);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let primary = sim.record.as_ref().unwrap().primary.clone();
+    let name = sim.names().into_iter().find(|name| *name != primary).unwrap();
+    let replica = sim.nodes.get_mut(&name).unwrap();
+    let before = replica.server.incarnation.unwrap();
+    replica.server.executed.insert(sim::gtid(before, 1));
+    keep_busy(&mut sim, &mut dice, 30, no_trouble);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let after = &sim.nodes[&name].server;
+    assert_ne!(after.incarnation, Some(before));
+    assert!(!after.executed.contains(&sim::gtid(before, 1)));
+    assert_eq!(
+        sim.record.as_ref().unwrap().voters[&name].incarnation,
+        after.incarnation
+    );
+}
+
+#[test]
+fn a_suspended_cluster_is_left_alone() {
+    let mut dice = Dice::new(6);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    sim.spec = sim::spec(5);
+    sim.spec.is_suspended = true;
+    let before = sim.record.clone();
+    keep_busy(&mut sim, &mut dice, 30, no_trouble);
+    assert_eq!(sim.record, before);
+    assert_eq!(sim.last.as_ref().unwrap().state, ClusterState::Suspended);
+    assert_eq!(sim.names().len(), 3);
+}

@@ -1,0 +1,463 @@
+//! A cluster of pretended members that obey their assignments, one small step at a time.
+//! Must not decide anything: it does what it is told, loses what it is told to lose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use topology::assignment::{Assignment, Place, Role};
+use topology::check::check;
+use topology::decide::decide;
+use topology::decision::Decision;
+use topology::gtid::{Gtid, GtidSet, Source, Uuid};
+use topology::observed::{Exposed, Member, Observed, Pod, Spec, Volume};
+use topology::record::Record;
+use topology::report::{Beat, Follows, Process, Proof, Report, ServerSeen};
+use topology::watch::Watch;
+
+/// Xorshift: the same seed, the same story.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    pub(crate) fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+/// What lies on a volume, and what mysqld has made of it.
+#[derive(Clone, Default)]
+pub(crate) struct Server {
+    pub(crate) incarnation: Option<Uuid>,
+    pub(crate) executed: GtidSet,
+    pub(crate) received: GtidSet,
+    pub(crate) is_open: bool,
+    wait_for: Option<u16>,
+    follows: Option<Place>,
+    proof_begun: Option<(Proof, Gtid)>,
+    proved: Option<Proof>,
+    is_founded: bool,
+    clone_percent: Option<u8>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Node {
+    pub(crate) server: Server,
+    /// On the volume.
+    pub(crate) order: Option<Assignment>,
+    pub(crate) is_cut: bool,
+    pub(crate) has_pod: bool,
+    pub(crate) is_of_this_cluster: bool,
+    heard: u64,
+    sampled_after: u64,
+    report: Option<(Report, u64)>,
+}
+
+pub(crate) struct Sim {
+    pub(crate) spec: Spec,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) record: Option<Record>,
+    pub(crate) exposed: Exposed,
+    pub(crate) acknowledged: GtidSet,
+    pub(crate) now: u64,
+    pub(crate) last: Option<Decision>,
+    pub(crate) had_primary: bool,
+    watch: Watch,
+    ping: u64,
+    watched_primary: Option<String>,
+    numbers: u64,
+}
+
+pub(crate) fn spec(instances: u16) -> Spec {
+    Spec {
+        name: "orders".into(),
+        instances,
+        sync_replicas: (instances - 1) / 2,
+        is_suspended: false,
+        memory_bytes: 1 << 30,
+        is_tls_required: true,
+        parameters: BTreeMap::new(),
+        lag_limit_ms: 10_000,
+        reads_fall_back: true,
+    }
+}
+
+impl Sim {
+    pub(crate) fn new(instances: u16) -> Self {
+        Self {
+            spec: spec(instances),
+            nodes: BTreeMap::new(),
+            record: None,
+            exposed: Exposed::default(),
+            acknowledged: GtidSet::new(),
+            now: 0,
+            last: None,
+            had_primary: false,
+            watch: Watch::default(),
+            ping: 0,
+            watched_primary: None,
+            numbers: 0,
+        }
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        self.numbers += 1;
+        let mut bytes = [7; 16];
+        bytes[8..].copy_from_slice(&self.numbers.to_be_bytes());
+        Uuid::from_bytes(bytes)
+    }
+
+    /// The controller forgets all that it had in memory.
+    pub(crate) fn restart_controller(&mut self) {
+        self.watch = Watch::default();
+        self.ping = 0;
+        for node in self.nodes.values_mut() {
+            node.report = None;
+            node.heard = 0;
+        }
+    }
+
+    pub(crate) fn lose_volume(&mut self, name: &str) {
+        let node = self.nodes.get_mut(name).expect("a node");
+        *node = Node {
+            has_pod: true,
+            is_of_this_cluster: true,
+            ..Node::default()
+        };
+        self.watch.lost(name);
+    }
+
+    pub(crate) fn crash(&mut self, name: &str) {
+        let server = &mut self.nodes.get_mut(name).expect("a node").server;
+        server.is_open = false;
+        server.wait_for = None;
+        server.follows = None;
+        server.proof_begun = None;
+        server.proved = None;
+        server.clone_percent = None;
+    }
+
+    pub(crate) fn observed(&mut self) -> Observed {
+        let identity = self.uuid();
+        let mut seen = Observed {
+            new_identity: Some(identity),
+            had_primary: self.had_primary,
+            exposed: self.exposed.clone(),
+            ..Observed::default()
+        };
+        for (name, node) in &self.nodes {
+            let pod = node.has_pod.then(|| Pod {
+                ip: Some(ip(name)),
+                node: Some("node".into()),
+                is_current: true,
+                ..Pod::default()
+            });
+            let member = Member {
+                pod,
+                volume: Some(Volume {
+                    is_of_this_cluster: node.is_of_this_cluster,
+                    ..Volume::default()
+                }),
+                report: node.report.as_ref().map(|(report, _)| report.clone()),
+                reported_at: node.report.as_ref().map_or(0, |(_, at)| *at),
+                is_connected: node.has_pod && !node.is_cut && node.report.is_some(),
+                ..Member::default()
+            };
+            seen.members.insert(name.clone(), member);
+        }
+        self.watch.fill(&mut seen);
+        seen
+    }
+
+    /// One pass of the controller: nothing that the check refuses is done.
+    pub(crate) fn pass(&mut self, dice: &mut Dice) {
+        let primary = self.record.as_ref().map(|record| record.primary.clone());
+        if primary != self.watched_primary {
+            self.watched_primary = primary;
+            self.watch.pings_begin();
+        }
+        let seen = self.observed();
+        let decision = decide(&self.spec, &seen, self.record.as_ref(), self.now);
+        if let Err(found) = check(&self.spec, &seen, self.record.as_ref(), &decision.plan) {
+            panic!("{found:?} in {decision:#?} of {:#?}", self.record);
+        }
+        // Killed between two steps of a plan, in their order.
+        let steps = match dice.one_in(20) {
+            true => dice.below(4),
+            false => 9,
+        };
+        self.execute(&decision, steps);
+        self.last = Some(decision);
+    }
+
+    fn execute(&mut self, decision: &Decision, steps: u64) {
+        let plan = &decision.plan;
+        for name in &plan.exist {
+            let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {
+                is_of_this_cluster: true,
+                ..Node::default()
+            });
+            node.has_pod = true;
+        }
+        if let Some(record) = plan.record.as_ref().filter(|_| steps > 0) {
+            self.record = Some(record.clone());
+            self.had_primary |= record.term.epoch > 0;
+        }
+        if steps > 1 {
+            for (name, order) in &plan.assign {
+                let node = self.nodes.get_mut(name).expect("a node");
+                let promised = node.order.as_ref().map(Assignment::term).unwrap_or_default();
+                if !node.is_cut && order.term() >= promised {
+                    node.order = Some(order.clone());
+                }
+            }
+        }
+        if let Some(expose) = plan.expose.as_ref().filter(|_| steps > 2) {
+            self.exposed = expose.clone();
+        }
+        if steps > 3 {
+            for name in &plan.remove {
+                self.nodes.get_mut(name).expect("a node").has_pod = false;
+            }
+        }
+    }
+
+    /// Pings go out, agents act and sample, reports come in, each or not.
+    pub(crate) fn tick(&mut self, dice: &mut Dice) {
+        self.now += 500;
+        self.ping += 1;
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            let node = self.nodes.get_mut(name).expect("a node");
+            if node.has_pod && !node.is_cut && !dice.one_in(10) {
+                node.heard = self.ping;
+            }
+        }
+        for name in &names {
+            if self.nodes[name].has_pod && !dice.one_in(4) {
+                self.step(name);
+            }
+        }
+        self.replicate(dice);
+        for name in &names {
+            let node = &self.nodes[name];
+            if node.has_pod && !node.is_cut && node.heard > 0 && !dice.one_in(4) {
+                let report = report(name, node);
+                let sampled_after = node.heard;
+                let node = self.nodes.get_mut(name).expect("a node");
+                node.sampled_after = sampled_after;
+                node.report = Some((report.clone(), self.now));
+                self.watch.heard(&report, self.ping);
+            } else if node.is_cut || !node.has_pod {
+                self.watch.lost(name);
+            }
+        }
+    }
+
+    /// One small step of an agent towards its assignment.
+    fn step(&mut self, name: &str) {
+        let Some(order) = self.nodes[name].order.clone() else {
+            return;
+        };
+        if self.nodes[name].server.incarnation.is_none() {
+            let incarnation = self.uuid();
+            self.nodes.get_mut(name).expect("a node").server.incarnation = Some(incarnation);
+            return;
+        }
+        let fresh = self.uuid();
+        let donor = match &order.role {
+            Role::Clone { donor, .. } => Some(self.nodes[&donor.member].server.executed.clone()),
+            _ => None,
+        };
+        let number = self.numbers;
+        let server = &mut self.nodes.get_mut(name).expect("a node").server;
+        let own = server.incarnation.expect("an incarnation");
+        if !matches!(order.role, Role::Clone { .. }) {
+            server.clone_percent = None;
+        }
+        match &order.role {
+            Role::Hold => stop(server),
+            Role::Found => {
+                stop(server);
+                if !server.is_founded {
+                    server.executed.insert(gtid(own, 1));
+                    server.executed.insert(gtid(own, 2));
+                    server.is_founded = true;
+                }
+            }
+            Role::Replica { source } => {
+                server.is_open = false;
+                server.wait_for = None;
+                server.follows = Some(source.clone());
+            }
+            Role::Clone { instead_of, .. } if own == *instead_of => {
+                stop(server);
+                let percent = server.clone_percent.unwrap_or(0) + 50;
+                server.clone_percent = Some(percent);
+                if percent >= 100 {
+                    *server = Server {
+                        incarnation: Some(fresh),
+                        executed: donor.expect("a donor"),
+                        ..Server::default()
+                    };
+                }
+            }
+            Role::Clone { .. } => stop(server),
+            Role::Primary { wait_for } => {
+                server.follows = None;
+                server.executed = server.executed.union(&server.received);
+                server.wait_for = Some(*wait_for);
+                let record = order.record.as_ref().expect("a record");
+                let proof = Proof {
+                    term: record.term,
+                    wait_for: *wait_for,
+                };
+                if server.proved != Some(proof)
+                    && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof)
+                {
+                    let epoch = gtid(record.identity, record.term.epoch);
+                    let gtid = match server.executed.contains(&epoch) {
+                        true => gtid(own, 1_000 + number),
+                        false => epoch,
+                    };
+                    server.executed.insert(gtid.clone());
+                    server.proof_begun = Some((proof, gtid));
+                } else if server.is_open {
+                    server.executed.insert(gtid(own, 1_000 + number));
+                }
+            }
+        }
+    }
+
+    /// What the primary wrote reaches those that follow it; what enough have is acknowledged.
+    fn replicate(&mut self, dice: &mut Dice) {
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            let server = &self.nodes[name].server;
+            let Some(source) = server.follows.clone() else {
+                continue;
+            };
+            let all = self.nodes[&source.member].server.executed.clone();
+            if dice.one_in(3) || !self.nodes[&source.member].has_pod {
+                continue;
+            }
+            let server = &mut self.nodes.get_mut(name).expect("a node").server;
+            server.received = server.received.union(&all);
+            server.executed = server.executed.union(&all);
+        }
+        for name in &names {
+            let server = self.nodes[name].server.clone();
+            let Some(wait_for) = server.wait_for else {
+                continue;
+            };
+            let others = names.iter().filter(|other| {
+                let follows = self.nodes[*other].server.follows.as_ref();
+                follows.is_some_and(|source| source.member == *name)
+            });
+            let sets: Vec<&GtidSet> = others.map(|other| &self.nodes[other].server.received).collect();
+            let is_acknowledged =
+                |gtid: &Gtid| sets.iter().filter(|set| set.contains(gtid)).count() >= usize::from(wait_for);
+            let mut now = server.clone();
+            if let Some((proof, gtid)) = &server.proof_begun
+                && is_acknowledged(gtid)
+            {
+                now.proved = Some(*proof);
+                now.proof_begun = None;
+                now.is_open = true;
+            }
+            // In the order of the binary log: all up to the newest that enough have.
+            if now.is_open {
+                let mut everywhere = sets.clone();
+                everywhere.sort_by_key(|set| std::cmp::Reverse(set.count()));
+                if let Some(set) = everywhere.get(usize::from(wait_for).wrapping_sub(1)) {
+                    self.acknowledged = self.acknowledged.union(&set.intersect(&now.executed));
+                } else if wait_for == 0 {
+                    self.acknowledged = self.acknowledged.union(&now.executed);
+                }
+            }
+            self.nodes.get_mut(name).expect("a node").server = now;
+        }
+    }
+
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.has_pod)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+fn stop(server: &mut Server) {
+    server.is_open = false;
+    server.wait_for = None;
+    server.follows = None;
+    server.proof_begun = None;
+}
+
+pub(crate) fn ip(name: &str) -> String {
+    format!("10.0.0.{}", name.rsplit('-').next().unwrap_or("0"))
+}
+
+pub(crate) fn gtid(uuid: Uuid, number: u64) -> Gtid {
+    Gtid::new(Source { uuid, tag: None }, number).expect("a number")
+}
+
+fn report(name: &str, node: &Node) -> Report {
+    let server = &node.server;
+    let seen = server.incarnation.map(|incarnation| ServerSeen {
+        incarnation,
+        version: "9.7.4".into(),
+        executed: server.executed.clone(),
+        purged: GtidSet::new(),
+        received: server.received.clone(),
+        is_open: server.is_open,
+        has_waiters: false,
+        acknowledging: 0,
+        waits_for: server.wait_for,
+        follows: server.follows.as_ref().map(|source| Follows {
+            host: source.host.clone(),
+            port: source.port,
+            is_receiving: true,
+            is_applying: true,
+            acknowledges: true,
+            silence_ms: 0,
+            failure: None,
+        }),
+        lag_ms: Some(0),
+        beat: Some(Beat { epoch: 0, number: 0 }),
+    });
+    let is_settled = match node.order.as_ref().map(|order| &order.role) {
+        Some(Role::Hold) => server.follows.is_none(),
+        Some(Role::Primary { .. }) => server.is_open,
+        _ => true,
+    };
+    Report {
+        member: name.to_owned(),
+        heard: node.heard,
+        agent: "0.1.0".into(),
+        assignment: node.order.clone(),
+        is_settled,
+        proved: server.proved,
+        is_founded: server.is_founded,
+        process: match (&server.incarnation, server.clone_percent) {
+            (None, _) => Process::Unassigned,
+            (_, Some(percent)) => Process::Cloning { percent },
+            _ => Process::Running,
+        },
+        server: seen,
+        server_age_ms: 0,
+        disk: None,
+        drift: BTreeMap::new(),
+        awaiting_restart: BTreeSet::new(),
+        troubles: Vec::new(),
+    }
+}
