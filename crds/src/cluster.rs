@@ -120,8 +120,8 @@ pub const NAME_LIMIT: usize = 40;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MySQLClusterSpec {
-    /// The MySQL series or release to run, such as 9.7 or 8.4.6. With a series the operator picks
-    /// the newest release it knows. Raise it to upgrade; a series cannot be lowered again.
+    /// The MySQL series or release to run, such as 9.7 or 8.4.6: the tag of the stock image. With a
+    /// series, what the registry calls so. Raise it to upgrade; a series cannot be lowered again.
     #[schemars(
         length(min = 3, max = 12),
         regex(pattern = r"^[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?$")
@@ -146,6 +146,12 @@ pub struct MySQLClusterSpec {
     )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+
+    /// Secrets of this namespace with which images are pulled, for registries that ask for a password.
+    #[schemars(schema_with = "pull_secret_list")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_secrets: Option<Vec<ImagePullSecret>>,
 
     /// How many members, the primary among them. 3 survive the loss of one, 5 of two.
     /// 1 is allowed and has no failover.
@@ -198,6 +204,23 @@ pub struct MySQLClusterSpec {
 
 fn default_instances() -> i32 {
     3
+}
+
+/// One Secret with which images are pulled.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ImagePullSecret {
+    /// The name of a Secret of type kubernetes.io/dockerconfigjson.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    )]
+    pub name: String,
+}
+
+fn pull_secret_list(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let items = generator.subschema_for::<ImagePullSecret>();
+    schemars::json_schema!({ "type": "array", "maxItems": 8, "items": items })
 }
 
 /// Rules on the whole object. The derive cannot carry them without a dependency on the client.

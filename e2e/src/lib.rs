@@ -2,5 +2,6 @@
 //! Must not hold what other programs could need: faults are the ground's, the judge is the checker's.
 
 pub mod fixtures;
+pub mod install;
 pub mod stage;
 pub mod stories;

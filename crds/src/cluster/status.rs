@@ -17,7 +17,9 @@ pub struct MySQLClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// What the operator is doing with the cluster, in one word.
+    /// What the operator is doing with the cluster, in one word: Creating, Adopting, Healthy,
+    /// Degraded, Scaling, Updating, AwaitingReplicas, Opening, PrimaryUnavailable, Blocked or
+    /// Suspended. Later versions may have more.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z]*$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -116,7 +118,8 @@ pub struct MemberStatus {
     #[schemars(range(min = 0))]
     pub epoch: i64,
 
-    /// What it is doing, in one word.
+    /// What it is doing, in one word: Pending, Starting, Seeding, CatchingUp, Serving, Lagging, Failed,
+    /// Unreachable, Leaving or Diverged. Later versions may have more.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z]*$"))]
     pub state: String,
 
@@ -142,6 +145,8 @@ pub enum MemberRole {
     Joining,
     /// It may neither write nor acknowledge.
     Fenced,
+    /// Nothing yet, or nothing any more: it is being made, filled or removed.
+    None,
 }
 
 /// One change of the primary.

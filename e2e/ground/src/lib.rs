@@ -22,4 +22,5 @@ pub mod prove;
 pub mod shell;
 pub mod spec;
 pub mod status;
+pub mod tools;
 pub mod up;

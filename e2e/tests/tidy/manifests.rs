@@ -33,6 +33,7 @@ const PURE: &[(&str, &[&str])] = &[
             "kube-core",
             "serde",
             "serde_json",
+            "sha2",
             "thiserror",
         ],
     ),

@@ -3,11 +3,15 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod certificates;
 pub mod client;
 pub mod conditions;
 pub mod events;
+pub mod http;
 pub mod lease;
+pub mod metrics;
 pub mod shutdown;
+pub mod telemetry;
 pub mod yaml;
 
 /// At most `limit_bytes`, cut between characters, with an ellipsis where something is missing.

@@ -45,6 +45,15 @@ pub async fn make_tables(session: &mut Session, binlog: Binlog, deadline: Deadli
     made.map(|_| ())
 }
 
+/// Whether both tables are there.
+pub async fn has_tables(session: &mut Session, deadline: Deadline) -> Result<bool, Error> {
+    let doing = "look for the operator's tables";
+    let sql = "SELECT COUNT(*) AS count FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = 'holdfast' AND TABLE_NAME IN ('epoch', 'heartbeat')";
+    let count: u64 = session.row(doing, sql, deadline).await?.parse("count")?;
+    Ok(count == 2)
+}
+
 /// The transaction that begins an epoch.
 pub fn gtid(identity: Uuid, epoch: u64) -> Result<Gtid, Error> {
     let source = Source {
@@ -166,13 +175,19 @@ pub struct Heartbeat {
     pub read_at_us: i64,
 }
 
+/// The table or its database is not there: nobody founded a cluster on these data yet.
+const NO_TABLE: [u16; 4] = [1049, 1142, 1146, 1044];
+
 /// `None`: never written, or not received yet.
 pub async fn read_heartbeat(session: &mut Session, deadline: Deadline) -> Result<Option<Heartbeat>, Error> {
     let sql = "SELECT beat, epoch, server_uuid, \
          TIMESTAMPDIFF(MICROSECOND, '1970-01-01', written_at) AS written_at_us, \
          TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS read_at_us \
          FROM holdfast.heartbeat WHERE id = 1";
-    let rows = session.rows("read the heartbeat", sql, deadline).await?;
+    let rows = match session.rows("read the heartbeat", sql, deadline).await {
+        Err(error) if error.code().is_some_and(|code| NO_TABLE.contains(&code)) => return Ok(None),
+        rows => rows?,
+    };
     rows.first().map(parse_heartbeat).transpose()
 }
 

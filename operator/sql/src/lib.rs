@@ -5,12 +5,14 @@ pub mod clone;
 pub mod connect;
 pub mod epoch;
 mod error;
+pub mod parameters;
 pub mod quote;
 pub mod replication;
 pub mod roles;
 mod row;
 pub mod settings;
 pub mod status;
+pub mod tls;
 pub mod users;
 pub mod version;
 

@@ -168,6 +168,12 @@ impl Settings {
     }
 }
 
+impl FromIterator<(Setting, Value)> for Settings {
+    fn from_iter<T: IntoIterator<Item = (Setting, Value)>>(values: T) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
 /// `'a', 'b'` for an `IN (…)`.
 pub(crate) fn names() -> String {
     let names: Vec<String> = Setting::ALL

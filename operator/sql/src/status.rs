@@ -190,6 +190,17 @@ pub async fn semi_sync_source(
     Pairs::parse(&rows)?.semi_sync_source()
 }
 
+/// Only what acknowledgements rest on: the settings and the counters, of one moment.
+pub async fn semi_sync(
+    session: &mut Session,
+    deadline: Deadline,
+) -> Result<(Settings, Option<SemiSyncSource>), Error> {
+    let rows = session.rows(DOING, &pairs_sql(), deadline).await?;
+    let pairs = Pairs::parse(&rows)?;
+    let source = pairs.semi_sync_source()?;
+    Ok((pairs.settings, source))
+}
+
 /// Only the sets, in one statement: for the moment after a freeze.
 pub async fn read_sets(session: &mut Session, deadline: Deadline) -> Result<Sets, Error> {
     let sql = "SELECT (SELECT GROUP_CONCAT(RECEIVED_TRANSACTION_SET SEPARATOR ',') \

@@ -1,12 +1,14 @@
 //! Accounts and databases: made, brought to the rights they should have, passwords rotated.
 //! Must not put a password where a log could show it, nor touch accounts it was not asked about.
 
+mod founding;
 mod jobs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
+pub use founding::{Passwords, found, init_file, is_founded};
 pub use jobs::{Account, Job, Rights, Transport};
 
 use crate::row::Row;
@@ -120,22 +122,14 @@ async fn ensure_logged(
 ) -> Result<Ensured, Error> {
     let name = named(&user.account);
     let mut ensured = Ensured::default();
-    let require = match user.transport {
-        Transport::Any => "NONE",
-        Transport::Tls => "SSL",
-    };
     match account(session, &user.account, deadline).await? {
         None => {
-            let sql = Zeroizing::new(format!(
-                "CREATE USER {name} IDENTIFIED WITH caching_sha2_password BY {} \
-                 REQUIRE {require} PASSWORD EXPIRE NEVER",
-                *Zeroizing::new(quote::string(password.expose()))
-            ));
+            let sql = make_user(&name, user.transport, password);
             session.run_secret("make a user", sql, password, deadline).await?;
             ensured.is_created = true;
         }
         Some(seen) if seen.transport != Some(user.transport) => {
-            let sql = format!("ALTER USER {name} REQUIRE {require}");
+            let sql = format!("ALTER USER {name} REQUIRE {}", required(user.transport));
             session
                 .run("change the transport of a user", &sql, deadline)
                 .await?;
@@ -152,6 +146,21 @@ async fn ensure_logged(
         }
     }
     Ok(ensured)
+}
+
+fn required(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Any => "NONE",
+        Transport::Tls => "SSL",
+    }
+}
+
+fn make_user(name: &str, transport: Transport, password: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "CREATE USER {name} IDENTIFIED WITH caching_sha2_password BY {} REQUIRE {} PASSWORD EXPIRE NEVER",
+        *Zeroizing::new(quote::string(password.expose())),
+        required(transport),
+    ))
 }
 
 /// Makes the database if it is not there.
