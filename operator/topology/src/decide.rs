@@ -4,6 +4,7 @@
 mod birth;
 mod choosing;
 mod exposure;
+mod failover;
 mod founding;
 mod quorum;
 mod restarts;

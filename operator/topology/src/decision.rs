@@ -30,6 +30,8 @@ pub enum ClusterState {
     Creating,
     /// Volumes of an earlier cluster of this name are being taken over.
     Adopting,
+    /// The primary is lost: the epoch after it is claimed, and its primary is being chosen.
+    FailingOver,
     /// Every member serves.
     Healthy,
     /// Writes go on, and a member is missing or behind.
@@ -54,6 +56,7 @@ impl ClusterState {
     pub const ALL: &'static [ClusterState] = &[
         ClusterState::Creating,
         ClusterState::Adopting,
+        ClusterState::FailingOver,
         ClusterState::Healthy,
         ClusterState::Degraded,
         ClusterState::Scaling,
@@ -69,6 +72,7 @@ impl ClusterState {
         match self {
             ClusterState::Creating => "Creating",
             ClusterState::Adopting => "Adopting",
+            ClusterState::FailingOver => "FailingOver",
             ClusterState::Healthy => "Healthy",
             ClusterState::Degraded => "Degraded",
             ClusterState::Scaling => "Scaling",
@@ -182,6 +186,10 @@ pub enum Reason {
         primary: String,
         epoch: u64,
     },
+    FailingOver {
+        from: String,
+        cause: Cause,
+    },
     Joined {
         members: BTreeSet<String>,
     },
@@ -225,6 +233,19 @@ pub enum Reason {
     Suspended,
 }
 
+/// Why a primary counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// Its agent says that mysqld ended.
+    MysqldDead,
+    /// Neither the controller nor its replicas hear of it.
+    Unreachable,
+    /// Its mysqld does not answer its agent, nor do its replicas hear of it.
+    Hung,
+    /// Its volume is another one.
+    DataLost,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeedReason {
     /// It is empty, and the history is too long or not whole in the binary logs.
@@ -259,6 +280,8 @@ pub enum Refusal {
     MixedVolumes { members: BTreeSet<String> },
     /// There was a primary once, the record of it is gone, and what can be seen is empty.
     RecordLost,
+    /// A failover is possible, and the spec leaves it to a person.
+    AwaitingApproval { primary: String },
     /// The primary is to be removed, and moves only by a switchover.
     PrimaryStays { primary: String },
 }

@@ -18,6 +18,8 @@ pub struct Spec {
     /// k: how many replicas must have a write.
     pub sync_replicas: u16,
     pub is_suspended: bool,
+    /// A failover waits for a person.
+    pub is_failover_manual: bool,
     pub memory_bytes: u64,
     pub is_tls_required: bool,
     pub parameters: BTreeMap<String, String>,

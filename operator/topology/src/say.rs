@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::decision::{Reason, Refusal, SeedReason};
+use crate::decision::{Cause, Reason, Refusal, SeedReason};
 
 fn list(names: &BTreeSet<String>) -> String {
     match names.len() {
@@ -22,6 +22,15 @@ impl fmt::Display for Reason {
                 write!(f, "{have} of {need} replicas follow that must have every write")
             }
             Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
+            Reason::FailingOver { from, cause } => {
+                let why = match cause {
+                    Cause::MysqldDead => "its mysqld ended",
+                    Cause::Unreachable => "neither its agent nor its replicas' streams answer",
+                    Cause::Hung => "its mysqld does not answer",
+                    Cause::DataLost => "its volume holds other data",
+                };
+                write!(f, "failing over from {from}: {why}")
+            }
             Reason::Joined { members } => write!(f, "{} has caught up and counts", list(members)),
             Reason::Seeding { member, from, why } => {
                 let why = match why {
@@ -95,6 +104,10 @@ impl fmt::Display for Refusal {
             Refusal::RecordLost => f.write_str(
                 "this cluster had a primary, its record is gone, and the volumes seen are empty: bring the volumes back, \
                  or delete the MySQLCluster and restore a backup into a new one",
+            ),
+            Refusal::AwaitingApproval { primary } => write!(
+                f,
+                "{primary} is lost and another could take over; failover.policy is Manual: set it to Automatic to let it"
             ),
             Refusal::PrimaryStays { primary } => write!(
                 f,

@@ -6,6 +6,7 @@ use crate::assignment::Role;
 use crate::gtid::{Source, Uuid};
 use crate::observed::Observed;
 use crate::record::{Leaving, Record};
+use crate::report::Process;
 
 pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
     let data = seen
@@ -67,11 +68,11 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
     if before.is_choosing {
         return choice(seen, before, next, found);
     }
-    found.unless(!next.is_choosing, "an epoch is claimed while it has a primary");
-    found.unless(
-        next.primary == before.primary || before.term.epoch == 0,
-        "the primary moves",
-    );
+    if next.is_choosing {
+        return claim(seen, before, next, found);
+    }
+    let may_move = next.primary == before.primary || before.term.epoch == 0;
+    found.unless(may_move, "the primary moves");
     let proved = server(seen, &before.primary).is_some_and(|(_, report, server)| {
         let is_counted = before.counts(&before.primary, server.incarnation);
         is_counted
@@ -106,6 +107,36 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
         "more replicas are counted on than a commit was proved with",
     );
     voters(seen, before, next, proved, found);
+}
+
+/// The next epoch, everything else as it was, and a quorum that can be seen without the primary.
+fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    let expected = Record {
+        term: next.term,
+        is_choosing: true,
+        cut: None,
+        ..before.clone()
+    };
+    found.unless(*next == expected, "a claim changes more than the epoch");
+    let is_next = next.term.epoch == before.term.epoch + 1 && before.term.epoch > 0;
+    found.unless(is_next, "the claimed epoch is not the next one");
+    let others = before.voters.keys().filter(|name| **name != before.primary);
+    let counted = others.filter(|name| {
+        server(seen, name).is_some_and(|(_, _, server)| before.counts(name, server.incarnation))
+    });
+    let need = before
+        .voters
+        .len()
+        .saturating_sub(usize::from(before.acknowledged_by));
+    found.unless(
+        counted.count() >= need,
+        "an epoch is claimed that cannot be decided",
+    );
+    let is_fine = server(seen, &before.primary).is_some_and(|(_, report, server)| {
+        let is_ours = before.counts(&before.primary, server.incarnation);
+        is_ours && server.is_open && report.process == Process::Running && report.server_age_ms == 0
+    });
+    found.unless(!is_fine, "a primary that serves is given up");
 }
 
 /// Everybody who counts holds still in the claimed term, and nobody has what the chosen one lacks.

@@ -15,7 +15,10 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     let reachable = exist.iter().filter(|name| scene.connected(name).is_some());
     let hold = |name: &String| (name.clone(), scene.order(name, Role::Hold, true));
     let mut decision = Decision {
-        state: ClusterState::Adopting,
+        state: match scene.seen.had_primary {
+            true => ClusterState::FailingOver,
+            false => ClusterState::Adopting,
+        },
         plan: Plan {
             assign: reachable.map(hold).collect(),
             exist,
@@ -27,7 +30,9 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         wake: None,
     };
     let still: Vec<(&str, Running<'_>)> = still(scene);
+    // Who does not answer may never do: enough hold still without it, or it is waited for below.
     let waiting: BTreeSet<String> = counting(scene)
+        .filter(|name| scene.counted(name).is_some())
         .filter(|name| still.iter().all(|(other, _)| other != name))
         .map(str::to_owned)
         .collect();
@@ -49,7 +54,9 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
                     need,
                 });
             }
-            false => decision.because.push(Reason::WaitingFor { members: waiting }),
+            false => decision.because.push(Reason::WaitingFor {
+                members: others(scene, &still),
+            }),
         }
         return decision;
     }
@@ -126,9 +133,8 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
     record.is_choosing = false;
     record.primary = (*name).to_owned();
     record.cut = Some(set.clone());
-    for (name, voter) in &mut record.voters {
+    for voter in record.voters.values_mut() {
         voter.leaving = None;
-        voter.incarnation = voter.incarnation.filter(|_| scene.counted(name).is_some());
     }
     let reason = Reason::Opening {
         primary: record.primary.clone(),

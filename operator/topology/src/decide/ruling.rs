@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{exposure, quorum, restarts, supply, view};
+use super::{exposure, failover, quorum, restarts, supply, view};
 use crate::decision::{ClusterState, Decision, MemberRole, Plan, Reason, Refusal};
 
 /// How soon an unseen member is looked at again.
@@ -23,6 +23,16 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         refused: refusals(scene),
         wake: None,
     };
+    match failover::next(scene) {
+        Some(Ok((record, reason))) => {
+            decision.state = ClusterState::FailingOver;
+            decision.plan.record = Some(record);
+            decision.because.push(reason);
+            return decision;
+        }
+        Some(Err(refusal)) => decision.refused.push(refusal),
+        None => {}
+    }
     let change = quorum::next(scene);
     let is_changing_members = matches!(
         &change,

@@ -54,11 +54,21 @@ pub(crate) struct Node {
     /// On the volume.
     pub(crate) order: Option<Assignment>,
     pub(crate) is_cut: bool,
+    /// Its mysqld is down for so many ticks.
+    pub(crate) down: u64,
+    /// No power: neither mysqld nor agent.
+    pub(crate) is_off: bool,
     pub(crate) has_pod: bool,
     pub(crate) is_of_this_cluster: bool,
     heard: u64,
     sampled_after: u64,
     report: Option<(Report, u64)>,
+}
+
+impl Node {
+    fn is_up(&self) -> bool {
+        self.has_pod && !self.is_off && self.down == 0
+    }
 }
 
 pub(crate) struct Sim {
@@ -82,6 +92,7 @@ pub(crate) fn spec(instances: u16) -> Spec {
         instances,
         sync_replicas: (instances - 1) / 2,
         is_suspended: false,
+        is_failover_manual: false,
         memory_bytes: 1 << 30,
         is_tls_required: true,
         parameters: BTreeMap::new(),
@@ -135,8 +146,10 @@ impl Sim {
         self.watch.lost(name);
     }
 
-    pub(crate) fn crash(&mut self, name: &str) {
-        let server = &mut self.nodes.get_mut(name).expect("a node").server;
+    pub(crate) fn crash(&mut self, name: &str, ticks: u64) {
+        let node = self.nodes.get_mut(name).expect("a node");
+        node.down = ticks;
+        let server = &mut node.server;
         server.is_open = false;
         server.wait_for = None;
         server.follows = None;
@@ -168,7 +181,7 @@ impl Sim {
                 }),
                 report: node.report.as_ref().map(|(report, _)| report.clone()),
                 reported_at: node.report.as_ref().map_or(0, |(_, at)| *at),
-                is_connected: node.has_pod && !node.is_cut && node.report.is_some(),
+                is_connected: node.has_pod && !node.is_cut && !node.is_off && node.report.is_some(),
                 ..Member::default()
             };
             seen.members.insert(name.clone(), member);
@@ -215,7 +228,7 @@ impl Sim {
             for (name, order) in &plan.assign {
                 let node = self.nodes.get_mut(name).expect("a node");
                 let promised = node.order.as_ref().map(Assignment::term).unwrap_or_default();
-                if !node.is_cut && order.term() >= promised {
+                if !node.is_cut && !node.is_off && order.term() >= promised {
                     node.order = Some(order.clone());
                 }
             }
@@ -237,26 +250,33 @@ impl Sim {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
         for name in &names {
             let node = self.nodes.get_mut(name).expect("a node");
-            if node.has_pod && !node.is_cut && !dice.one_in(10) {
+            if node.has_pod && !node.is_cut && !node.is_off && !dice.one_in(10) {
                 node.heard = self.ping;
             }
         }
         for name in &names {
-            if self.nodes[name].has_pod && !dice.one_in(4) {
+            let node = self.nodes.get_mut(name).expect("a node");
+            node.down = node.down.saturating_sub(1);
+            if node.is_up() && !dice.one_in(4) {
                 self.step(name);
             }
         }
         self.replicate(dice);
         for name in &names {
             let node = &self.nodes[name];
-            if node.has_pod && !node.is_cut && node.heard > 0 && !dice.one_in(4) {
-                let report = report(name, node);
+            if node.has_pod && !node.is_cut && !node.is_off && node.heard > 0 && !dice.one_in(4) {
+                let source = node
+                    .server
+                    .follows
+                    .as_ref()
+                    .map(|source| &self.nodes[&source.member]);
+                let report = report(name, node, source.is_some_and(Node::is_up));
                 let sampled_after = node.heard;
                 let node = self.nodes.get_mut(name).expect("a node");
                 node.sampled_after = sampled_after;
                 node.report = Some((report.clone(), self.now));
                 self.watch.heard(&report, self.ping);
-            } else if node.is_cut || !node.has_pod {
+            } else if node.is_cut || node.is_off || !node.has_pod {
                 self.watch.lost(name);
             }
         }
@@ -346,7 +366,7 @@ impl Sim {
                 continue;
             };
             let all = self.nodes[&source.member].server.executed.clone();
-            if dice.one_in(3) || !self.nodes[&source.member].has_pod {
+            if dice.one_in(3) || !self.nodes[&source.member].is_up() || !self.nodes[name].is_up() {
                 continue;
             }
             let server = &mut self.nodes.get_mut(name).expect("a node").server;
@@ -355,12 +375,12 @@ impl Sim {
         }
         for name in &names {
             let server = self.nodes[name].server.clone();
-            let Some(wait_for) = server.wait_for else {
+            let Some(wait_for) = server.wait_for.filter(|_| self.nodes[name].is_up()) else {
                 continue;
             };
             let others = names.iter().filter(|other| {
                 let follows = self.nodes[*other].server.follows.as_ref();
-                follows.is_some_and(|source| source.member == *name)
+                follows.is_some_and(|source| source.member == *name) && self.nodes[*other].is_up()
             });
             let sets: Vec<&GtidSet> = others.map(|other| &self.nodes[other].server.received).collect();
             let is_acknowledged =
@@ -411,30 +431,33 @@ pub(crate) fn gtid(uuid: Uuid, number: u64) -> Gtid {
     Gtid::new(Source { uuid, tag: None }, number).expect("a number")
 }
 
-fn report(name: &str, node: &Node) -> Report {
+fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
     let server = &node.server;
-    let seen = server.incarnation.map(|incarnation| ServerSeen {
-        incarnation,
-        version: "9.7.4".into(),
-        executed: server.executed.clone(),
-        purged: GtidSet::new(),
-        received: server.received.clone(),
-        is_open: server.is_open,
-        has_waiters: false,
-        acknowledging: 0,
-        waits_for: server.wait_for,
-        follows: server.follows.as_ref().map(|source| Follows {
-            host: source.host.clone(),
-            port: source.port,
-            is_receiving: true,
-            is_applying: true,
-            acknowledges: true,
-            silence_ms: 0,
-            failure: None,
-        }),
-        lag_ms: Some(0),
-        beat: Some(Beat { epoch: 0, number: 0 }),
-    });
+    let seen = server
+        .incarnation
+        .filter(|_| node.down == 0)
+        .map(|incarnation| ServerSeen {
+            incarnation,
+            version: "9.7.4".into(),
+            executed: server.executed.clone(),
+            purged: GtidSet::new(),
+            received: server.received.clone(),
+            is_open: server.is_open,
+            has_waiters: false,
+            acknowledging: 0,
+            waits_for: server.wait_for,
+            follows: server.follows.as_ref().map(|source| Follows {
+                host: source.host.clone(),
+                port: source.port,
+                is_receiving,
+                is_applying: true,
+                acknowledges: true,
+                silence_ms: 0,
+                failure: None,
+            }),
+            lag_ms: Some(0),
+            beat: Some(Beat { epoch: 0, number: 0 }),
+        });
     let is_settled = match node.order.as_ref().map(|order| &order.role) {
         Some(Role::Hold) => server.follows.is_none(),
         Some(Role::Primary { .. }) => server.is_open,
@@ -449,6 +472,7 @@ fn report(name: &str, node: &Node) -> Report {
         proved: server.proved,
         is_founded: server.is_founded,
         process: match (&server.incarnation, server.clone_percent) {
+            _ if node.down > 0 => Process::Ended { restarts: 1 },
             (None, _) => Process::Unassigned,
             (_, Some(percent)) => Process::Cloning { percent },
             _ => Process::Running,

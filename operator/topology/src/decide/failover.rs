@@ -1,0 +1,69 @@
+//! Whether the primary is lost, and whether the next epoch may be claimed without it.
+//! Must not take one observer's silence for death: replicas that still hear the primary veto it.
+
+use super::scene::Scene;
+use crate::decision::{Cause, Reason, Refusal};
+use crate::record::Record;
+use crate::report::Process;
+
+/// The controller has not heard of its agent for so long.
+const AGENT_SILENCE_MS: u64 = 1_500;
+/// A replica has heard nothing of it for so long; an idle primary is heard each second.
+const STREAM_SILENCE_MS: u64 = 2_500;
+/// Its mysqld has not answered its agent for so long.
+const ANSWER_LIMIT_MS: u64 = 4_000;
+
+/// The claim of the next epoch, or why there is none although the primary is lost.
+pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal>> {
+    let cause = cause(scene)?;
+    let primary = scene.primary().to_owned();
+    let others = scene.record.voters.keys().filter(|name| **name != primary);
+    let reached = others.filter(|name| scene.counted(name).is_some()).count();
+    let need = scene
+        .record
+        .voters
+        .len()
+        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    if scene.record.acknowledged_by == 0 || reached < need {
+        return None;
+    }
+    if scene.spec.is_failover_manual {
+        return Some(Err(Refusal::AwaitingApproval { primary }));
+    }
+    let mut record = scene.record.next_epoch();
+    record.is_choosing = true;
+    record.cut = None;
+    Some(Ok((record, Reason::FailingOver { from: primary, cause })))
+}
+
+pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
+    let primary = scene.primary();
+    let recorded = scene.voter(primary).and_then(|voter| voter.incarnation);
+    let member = scene.seen.members.get(primary)?;
+    let Some((_, report)) = scene.connected(primary) else {
+        let is_silent = scene.now.saturating_sub(member.reported_at) > AGENT_SILENCE_MS;
+        return (is_silent && !is_heard(scene)).then_some(Cause::Unreachable);
+    };
+    if let Some(server) = &report.server
+        && Some(server.incarnation) != recorded
+    {
+        return Some(Cause::DataLost);
+    }
+    match report.process {
+        Process::Ended { .. } | Process::Stopping | Process::Starting => Some(Cause::MysqldDead),
+        Process::Unassigned | Process::Initialising | Process::Cloning { .. } => Some(Cause::DataLost),
+        Process::Running => {
+            let is_hung = report.server_age_ms > ANSWER_LIMIT_MS;
+            (is_hung && !is_heard(scene)).then_some(Cause::Hung)
+        }
+    }
+}
+
+/// Some replica that counts still receives from it.
+fn is_heard(scene: &Scene<'_>) -> bool {
+    let mut others = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    others.any(|name| {
+        let follows = scene.counted(name).and_then(|at| at.server.follows.as_ref());
+        follows.is_some_and(|follows| follows.is_receiving && follows.silence_ms <= STREAM_SILENCE_MS)
+    })
+}
