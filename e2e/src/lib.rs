@@ -1,7 +1,10 @@
 //! Stories told on a real Kubernetes: each makes a claim of the README true or fails.
 //! Must not hold what other programs could need: faults are the ground's, the judge is the checker's.
 
+pub mod cluster;
 pub mod fixtures;
 pub mod install;
+pub mod load;
+pub mod operator;
 pub mod stage;
 pub mod stories;

@@ -1,13 +1,18 @@
 //! The list of stories, each with what it needs.
 //! Must not tell any of them: they are below.
 
+mod api;
+mod birth;
+mod care;
 mod checker;
 mod disks;
+mod endurance;
 mod grounds;
 mod network;
 mod nodes;
 mod platform;
 mod volumes;
+mod wrong;
 
 use anyhow::Result;
 
@@ -97,6 +102,59 @@ pub const ALL: &[Story] = &[
         "a power cut loses what was only written, not what was synced",
         checker::power_cut,
     ),
+    on_ground("every rule of the API on the real server", api::rules),
+    on_ground("explain, diff, wait, columns, two managers", api::tools),
+    on_ground("hostile objects are refused with words", api::hostile),
+    on_ground(
+        "a cluster from one manifest: first write, Ready, both Services",
+        birth::from_one_manifest,
+    ),
+    on_ground(
+        "a cluster comes up while controllers are killed",
+        birth::controller_killed,
+    ),
+    on_ground("two clusters of one name in two namespaces", birth::two_of_a_name),
+    on_ground("mysqld killed under load loses nothing", endurance::mysqld_killed),
+    on_ground(
+        "the agent killed under load loses nothing",
+        endurance::agent_killed,
+    ),
+    on_ground("Pods deleted under load lose nothing", endurance::pods_deleted),
+    on_ground(
+        "the primary's node lost under load loses nothing",
+        endurance::node_lost,
+    ),
+    on_ground("writes go on without an API server", endurance::api_down),
+    on_ground("scaled 1, 3, 1, 3 under load, nothing lost", endurance::scaled),
+    on_ground(
+        "scaled while controllers are killed, nothing lost",
+        endurance::controllers_killed_while_scaling,
+    ),
+    on_ground(
+        "a replica whose volume is lost is made anew",
+        endurance::volume_lost,
+    ),
+    on_ground("safety settings changed by hand come back", care::drift),
+    on_ground(
+        "parameters online, by restarts, and refused ones",
+        care::parameters,
+    ),
+    on_ground("a cluster's volumes grow without a restart", care::volumes_grow),
+    on_ground("a suspended cluster is left alone", care::suspended),
+    on_ground(
+        "a deleted cluster comes back with its data",
+        care::deleted_and_back,
+    ),
+    on_ground(
+        "status names what keeps Pods from running",
+        wrong::pods_that_cannot_run,
+    ),
+    on_ground(
+        "status quotes mysqld when it refuses to start",
+        wrong::mysqld_refuses,
+    ),
+    on_ground("status says that commits wait for replicas", wrong::replicas_gone),
+    on_ground("status says who is missing for a quorum", wrong::quorum_lost),
     on_ground(
         "two proving grounds side by side, and nothing left of the second",
         grounds::side_by_side,

@@ -21,6 +21,8 @@ const DENY_VERSION: &str = "0.20.2";
 const WITH_MYSQLD: &[&str] = &["checker", "sql"];
 /// Test targets that need an API server, and run only by name.
 const WITH_API_SERVER: &[&str] = &["kit"];
+/// The test target that needs helm, and runs only by name.
+const WITH_HELM: (&str, &str) = ("e2e", "charts");
 
 /// How many checks went which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,7 +139,8 @@ pub fn prove() -> Result<bool> {
     );
     // What runs only by name is checked only by name.
     let named = WITH_MYSQLD.iter().map(|package| (package, "mysqld"));
-    for (package, test) in named.chain(WITH_API_SERVER.iter().map(|package| (package, "api_server"))) {
+    let named = named.chain(WITH_API_SERVER.iter().map(|package| (package, "api_server")));
+    for (package, test) in named.chain([(&WITH_HELM.0, WITH_HELM.1)]) {
         let line = format!("clippy --package {package} --test {test} --locked -- --deny warnings");
         proof.step(&format!("clippy of {package}'s {test} tests"), cargo(&line));
     }
@@ -147,6 +150,8 @@ pub fn prove() -> Result<bool> {
     );
     proof.step("licences, sources, bans", deny(&checkout));
     go_steps(&mut proof, &checkout);
+    let charts = named_test(&checkout, WITH_HELM.0, WITH_HELM.1);
+    proof.step("charts and manifests", Ok(charts.into_inner()));
     for package in WITH_MYSQLD {
         proof.step(
             &format!("{package} against mysqld"),

@@ -1,0 +1,256 @@
+//! A MySQLCluster of a story: applied, waited for, read as a person would.
+//! Must not look behind the API, but for the addresses of members.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::stage::{Stage, wait_until};
+
+const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
+
+/// What is applied.
+#[derive(Clone, Debug)]
+pub struct Cluster<'a> {
+    /// The namespace, made and removed with it.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// How many members.
+    pub instances: u8,
+    /// The size of each volume.
+    pub size: &'a str,
+    /// The storage class; none for the default.
+    pub class: Option<&'a str>,
+    /// The memory of each member.
+    pub memory: &'a str,
+    /// Further lines of the spec, indented by two.
+    pub more: &'a str,
+}
+
+impl Default for Cluster<'_> {
+    fn default() -> Self {
+        Self {
+            namespace: "cluster",
+            name: "orders",
+            instances: 3,
+            size: "2Gi",
+            class: None,
+            memory: "768Mi",
+            more: "",
+        }
+    }
+}
+
+/// How to come in as the application.
+#[derive(Clone)]
+pub struct Login {
+    /// The Service's address.
+    pub host: String,
+    /// The user.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// Its database.
+    pub database: String,
+}
+
+impl Cluster<'_> {
+    /// The object.
+    pub fn manifest(&self, stage: &Stage) -> String {
+        let Self {
+            namespace,
+            name,
+            instances,
+            size,
+            memory,
+            more,
+            ..
+        } = self;
+        let image = match more.contains("version:") || more.contains("image:") {
+            true => String::new(),
+            false => format!("  image: {}\n", stage.images.mysql),
+        };
+        let class = self
+            .class
+            .map_or_else(String::new, |class| format!(", storageClassName: {class}"));
+        format!(
+            "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: MySQLCluster\nmetadata:\n  name: {name}\n  \
+             namespace: {namespace}\nspec:\n{image}  instances: {instances}\n  storage: {{size: {size}{class}}}\n  \
+             resources: {{requests: {{cpu: 50m, memory: {memory}}}, limits: {{memory: {memory}}}}}\n{more}"
+        )
+    }
+
+    /// Makes the namespace and applies the object; a namespace of an earlier try goes first.
+    pub fn create(&self, stage: &Stage) -> Result<Instant> {
+        stage.delete_namespace(self.namespace)?;
+        stage.namespace(self.namespace)?;
+        self.apply(stage)?;
+        Ok(Instant::now())
+    }
+
+    /// Applies the object as it is described now.
+    pub fn apply(&self, stage: &Stage) -> Result<()> {
+        stage.apply(&self.manifest(stage))
+    }
+
+    /// Made and Healthy; gives how long that took.
+    pub fn healthy(&self, stage: &Stage) -> Result<Duration> {
+        let begun = self.create(stage)?;
+        self.wait_healthy(stage)?;
+        Ok(begun.elapsed())
+    }
+
+    /// Waits until its status says that all is as asked.
+    pub fn wait_healthy(&self, stage: &Stage) -> Result<Duration> {
+        let waited = wait_until(
+            &format!("{}/{} Healthy", self.namespace, self.name),
+            HEALTHY_WITHIN,
+            || {
+                let object = self.get(stage)?;
+                let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+                let is_ready = condition(&object, "Ready").is_some_and(|ready| ready["status"] == "True");
+                let is_healthy = object["status"]["state"] == "Healthy" && is_ready && is_current;
+                Ok(is_healthy && object["status"]["readyInstances"].as_u64() == Some(self.instances.into()))
+            },
+        );
+        waited.with_context(|| self.told(stage))
+    }
+
+    /// Waits until the status satisfies this; the error shows what it says.
+    pub fn wait(&self, stage: &Stage, what: &str, is: impl Fn(&Value) -> bool) -> Result<Duration> {
+        let waited = wait_until(what, HEALTHY_WITHIN, || Ok(is(&self.get(stage)?)));
+        waited.with_context(|| self.told(stage))
+    }
+
+    /// What a person would see, for errors.
+    pub fn told(&self, stage: &Stage) -> String {
+        let seen = self.get(stage).map(|object| object["status"].to_string());
+        seen.unwrap_or_else(|error| format!("{error:#}"))
+    }
+
+    /// The object.
+    pub fn get(&self, stage: &Stage) -> Result<Value> {
+        stage.get(&format!("mysqlcluster {} -n {}", self.name, self.namespace))
+    }
+
+    /// The primary that its status names.
+    pub fn primary(&self, stage: &Stage) -> Result<String> {
+        let object = self.get(stage)?;
+        let name = object["status"]["primary"]["name"].as_str();
+        name.map(str::to_owned).context("status names no primary")
+    }
+
+    /// Its epoch.
+    pub fn epoch(&self, stage: &Stage) -> Result<u64> {
+        self.get(stage)?["status"]["primary"]["epoch"]
+            .as_u64()
+            .context("status has no epoch")
+    }
+
+    /// A member that is not primary.
+    pub fn replica(&self, stage: &Stage) -> Result<String> {
+        let primary = self.primary(stage)?;
+        let mut names = (0..self.instances).map(|n| format!("{}-{n}", self.name));
+        names.find(|name| *name != primary).context("there is no replica")
+    }
+
+    /// The address of a Pod.
+    pub fn address(&self, stage: &Stage, member: &str) -> Result<String> {
+        let pod = stage.get(&format!("pod {member} -n {}", self.namespace))?;
+        pod["status"]["podIP"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the pod has no address")
+    }
+
+    /// The node of a Pod.
+    pub fn node(&self, stage: &Stage, member: &str) -> Result<String> {
+        let pod = stage.get(&format!("pod {member} -n {}", self.namespace))?;
+        pod["spec"]["nodeName"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the pod has no node")
+    }
+
+    /// The application's way in, from the Secret, through one of the Services.
+    pub fn login(&self, stage: &Stage, service: &str) -> Result<Login> {
+        let secret = stage.get(&format!("secret {}-app -n {}", self.name, self.namespace))?;
+        let field = |key: &str| -> Result<String> {
+            let text = secret["data"][key]
+                .as_str()
+                .with_context(|| format!("the Secret has no {key}"))?;
+            let line = format!("printf %s {text} | base64 -d");
+            ground::shell::cmd("sh", ["-c", &line]).output()
+        };
+        let service = stage.get(&format!("service {}-{service} -n {}", self.name, self.namespace))?;
+        let host = service["spec"]["clusterIP"]
+            .as_str()
+            .context("the Service has no address")?;
+        Ok(Login {
+            host: host.to_owned(),
+            user: field("username")?,
+            password: field("password")?,
+            database: field("database")?,
+        })
+    }
+
+    /// One statement as the application, from outside all nodes; its answer without headings.
+    pub fn query(&self, stage: &Stage, service: &str, statement: &str) -> Result<String> {
+        let login = self.login(stage, service)?;
+        query(stage, &login, statement)
+    }
+
+    /// Removes it, its namespace and its volumes.
+    pub fn remove(&self, stage: &Stage) -> Result<()> {
+        stage
+            .k(&format!(
+                "delete mysqlcluster {} -n {} --ignore-not-found --wait=true --timeout=120s",
+                self.name, self.namespace
+            ))
+            .run()?;
+        stage.delete_namespace(self.namespace)
+    }
+}
+
+/// One statement with a way in, over TLS.
+pub fn query(stage: &Stage, login: &Login, statement: &str) -> Result<String> {
+    let root = ground::images::mysql_root()?;
+    let client = root.join("usr/bin/mysql");
+    if !client.exists() {
+        bail!("the MySQL image has no client at {}", client.display());
+    }
+    let inner = [
+        "chroot",
+        &root.display().to_string(),
+        "/usr/bin/mysql",
+        "--no-defaults",
+        "--ssl-mode=REQUIRED",
+        "--connect-timeout=5",
+        "--batch",
+        "--skip-column-names",
+        "--host",
+        &login.host,
+        "--user",
+        &login.user,
+        "--database",
+        &login.database,
+        "--execute",
+        statement,
+    ]
+    .map(str::to_owned);
+    let argv: Vec<&str> = inner.iter().map(String::as_str).collect();
+    Ok(stage
+        .client(&argv)?
+        .env("MYSQL_PWD", &login.password)
+        .output()?
+        .trim()
+        .to_owned())
+}
+
+/// A condition of an object.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    let list = object["status"]["conditions"].as_array()?;
+    list.iter().find(|condition| condition["type"] == type_)
+}

@@ -1,0 +1,150 @@
+//! The workload checker against a cluster's Service, from outside all nodes.
+//! Must not judge by itself: the checker's verdict is read, never made.
+
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use checker::verdict::{Kind, Verdict};
+use nix::sys::signal::Signal;
+
+use crate::cluster::{Cluster, Login};
+use crate::stage::{Stage, claim, wait_until};
+
+const WITHIN: Duration = Duration::from_secs(120);
+
+/// A checker at work.
+pub struct Load<'a> {
+    stage: &'a Stage,
+    cluster: &'a Cluster<'a>,
+    login: Login,
+    history: PathBuf,
+    child: Child,
+}
+
+impl<'a> Load<'a> {
+    /// Begins to write through the primary's Service.
+    pub fn start(stage: &'a Stage, cluster: &'a Cluster<'a>) -> Result<Self> {
+        let login = cluster.login(stage, "primary")?;
+        let file = format!("holdfast-{}-{}.jsonl", cluster.namespace, std::process::id());
+        let history = std::env::temp_dir().join(file);
+        ground::cache::remove(&history)?;
+        program(stage, &login, "setup", &[])?.run()?;
+        let path = history.display().to_string();
+        let args = [
+            "--clients",
+            "8",
+            "--history",
+            &path,
+            "--timeout-ms",
+            "1000",
+            "--connect-timeout-ms",
+            "500",
+        ];
+        let child = program(stage, &login, "run", &args)?.detached(&history.with_extension("log"))?;
+        let load = Self {
+            stage,
+            cluster,
+            login,
+            history,
+            child,
+        };
+        load.wait_lines(500)?;
+        Ok(load)
+    }
+
+    /// Lines of the history so far.
+    pub fn lines(&self) -> Result<usize> {
+        Ok(std::fs::read_to_string(&self.history)?.lines().count())
+    }
+
+    /// Acknowledged writes so far.
+    pub fn acknowledged(&self) -> Result<usize> {
+        let text = std::fs::read_to_string(&self.history)?;
+        Ok(text.lines().filter(|line| line.contains("\"ok\"")).count())
+    }
+
+    /// Waits until it has written so much.
+    pub fn wait_lines(&self, more_than: usize) -> Result<()> {
+        let waited = wait_until(&format!("{more_than} lines of history"), WITHIN, || {
+            Ok(self.lines()? > more_than)
+        });
+        waited.map(drop).with_context(|| self.cluster.told(self.stage))
+    }
+
+    /// Waits until it goes on writing.
+    pub fn goes_on(&self) -> Result<()> {
+        self.wait_lines(self.lines()? + 500)
+    }
+
+    /// Lets it write some more, stops it, and has it judged, every member too.
+    pub fn judge(mut self) -> Result<Verdict> {
+        self.goes_on()?;
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(pid, Signal::SIGTERM).context("failed to stop the checker")?;
+        let status = self.child.wait()?;
+        claim(status.success(), format!("the checker ended well: {status}"))?;
+        let mut members = Vec::new();
+        for n in 0..self.cluster.instances {
+            let address = self
+                .cluster
+                .address(self.stage, &format!("{}-{n}", self.cluster.name))?;
+            members.push(format!("{address}:3306"));
+        }
+        let path = self.history.display().to_string();
+        let members = members.join(",");
+        let args = ["--history", &path, "--per-member", &members, "-o", "json"];
+        let mut judge = program(self.stage, &self.login, "judge", &args)?.into_inner();
+        let out = judge.output().context("failed to start the judge")?;
+        match serde_json::from_slice(&out.stdout) {
+            Ok(verdict) => Ok(verdict),
+            Err(_) => bail!(
+                "the judge could not judge: {}",
+                String::from_utf8_lossy(&out.stderr)
+            ),
+        }
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.history);
+        let _ = std::fs::remove_file(self.history.with_extension("log"));
+    }
+}
+
+/// The checker, its password in its environment.
+fn program(stage: &Stage, login: &Login, command: &str, args: &[&str]) -> Result<ground::shell::Cmd> {
+    let program = stage.ground()?.record.checker.display().to_string();
+    let mut argv = vec![
+        program.as_str(),
+        command,
+        "--host",
+        &login.host,
+        "--user",
+        &login.user,
+    ];
+    argv.extend(["--database", login.database.as_str(), "--tls", "insecure"]);
+    argv.extend(args);
+    Ok(stage.client(&argv)?.env("CHECKER_PASSWORD", &login.password))
+}
+
+/// A verdict in a line.
+pub fn told(verdict: &Verdict) -> String {
+    let lost = verdict.found(Kind::LostWrite).map_or(0, |found| found.count);
+    format!(
+        "{} acknowledged, {lost} lost, {} unknown, longest gap {} ms",
+        verdict.counts.acknowledged,
+        verdict.counts.unknown,
+        verdict.service.longest_gap_ns() / 1_000_000
+    )
+}
+
+/// Nothing is lost, and every member holds the same.
+pub fn clean(verdict: &Verdict) -> Result<String> {
+    claim(verdict.is_clean(), format!("nothing is found:\n{verdict}"))?;
+    Ok(told(verdict))
+}

@@ -1,0 +1,67 @@
+//! The operator on a stage: installed as a person would, found, killed.
+//! Must not build it: the ground has its image.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ground::spec::checkout;
+
+use crate::stage::{Stage, wait_until};
+
+/// Where it runs.
+pub const NAMESPACE: &str = "holdfast-system";
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Installs it from the manifests, or finds that it is there, and waits until it leads.
+pub fn installed(stage: &Stage) -> Result<()> {
+    let root = checkout()?;
+    for file in ["crds/yaml", "manifests/ground.yaml"] {
+        let path = root.join(file).display().to_string();
+        stage
+            .k(&format!("apply --server-side --force-conflicts -f {path}"))
+            .run()?;
+    }
+    stage
+        .k("wait --for=condition=Established crd/mysqlclusters.mysql.holdfast.dev --timeout=60s")
+        .run()?;
+    ready(stage)
+}
+
+/// Waits until a controller leads.
+pub fn ready(stage: &Stage) -> Result<()> {
+    wait_until("the operator is ready and leads", READY_WITHIN, || {
+        let deployment = stage.get(&format!("deployment holdfast -n {NAMESPACE}"))?;
+        let is_ready = deployment["status"]["readyReplicas"].as_u64() >= Some(1);
+        Ok(is_ready && leader(stage)?.is_some())
+    })
+    .map(drop)
+}
+
+/// The Pod that holds the lease.
+pub fn leader(stage: &Stage) -> Result<Option<String>> {
+    let lease = stage.get(&format!("lease holdfast-controller -n {NAMESPACE}"))?;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    let pods = pods(stage)?;
+    Ok(pods.into_iter().find(|pod| holder.starts_with(pod.as_str())))
+}
+
+/// The controllers' Pods that are not ending.
+pub fn pods(stage: &Stage) -> Result<Vec<String>> {
+    let list = stage.get(&format!("pods -n {NAMESPACE} -l app.kubernetes.io/name=holdfast"))?;
+    let items = list["items"].as_array().context("no list of pods")?;
+    let running = items
+        .iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    Ok(running
+        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// What the controllers logged.
+pub fn logs(stage: &Stage) -> Result<String> {
+    let mut all = String::new();
+    for pod in pods(stage)? {
+        all.push_str(&stage.k(&format!("logs -n {NAMESPACE} {pod}")).output()?);
+    }
+    Ok(all)
+}

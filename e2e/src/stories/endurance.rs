@@ -1,0 +1,202 @@
+//! Stories of a cluster under load while something breaks: nothing acknowledged may be missing.
+//! Must not inject what the ground cannot undo.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ground::faults::{Fault, pod};
+use nix::sys::signal::Signal;
+
+use super::birth::kill_controllers;
+use crate::cluster::Cluster;
+use crate::load::{self, Load};
+use crate::operator;
+use crate::stage::{Stage, claim, wait_until};
+
+/// A Healthy cluster under load; what happens to it; the judgement.
+fn under_load(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    harm: impl FnOnce(&Load<'_>) -> Result<String>,
+) -> Result<String> {
+    operator::installed(stage)?;
+    cluster.healthy(stage)?;
+    let load = Load::start(stage, cluster)?;
+    let what = harm(&load)?;
+    load.goes_on()?;
+    cluster.wait_healthy(stage)?;
+    let verdict = load.judge()?;
+    let told = load::clean(&verdict)?;
+    cluster.remove(stage)?;
+    Ok(format!("{what}; {told}"))
+}
+
+fn signal(stage: &Stage, namespace: &str, member: &str, process: &str) -> Result<()> {
+    let ground = stage.ground()?;
+    let found = pod::find(ground, namespace, member)?;
+    pod::signal(ground, &found, Some(process), Signal::SIGKILL).map(drop)
+}
+
+/// A process of the primary or of a replica is killed, three times each.
+fn killed(stage: &Stage, namespace: &str, process: &str) -> Result<String> {
+    let cluster = Cluster {
+        namespace,
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let before = cluster.epoch(stage)?;
+        for round in 0..4 {
+            let member = match round % 2 {
+                0 => cluster.primary(stage)?,
+                _ => cluster.replica(stage)?,
+            };
+            signal(stage, namespace, &member, process)?;
+            load.goes_on()?;
+            cluster.wait_healthy(stage)?;
+        }
+        Ok(format!("epoch {before} to {}", cluster.epoch(stage)?))
+    })
+}
+
+pub(super) fn mysqld_killed(stage: &Stage) -> Result<String> {
+    killed(stage, "killed-mysqld", "mysqld")
+}
+
+pub(super) fn agent_killed(stage: &Stage) -> Result<String> {
+    killed(stage, "killed-agent", "holdfast")
+}
+
+pub(super) fn pods_deleted(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "deleted-pods",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        for member in [cluster.replica(stage)?, cluster.primary(stage)?] {
+            stage
+                .k(&format!("delete pod {member} -n {}", cluster.namespace))
+                .run()?;
+            load.goes_on()?;
+            cluster.wait_healthy(stage)?;
+        }
+        Ok("a replica's Pod and the primary's deleted".into())
+    })
+}
+
+pub(super) fn node_lost(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "lost-node",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let ground = stage.ground()?;
+        let node = cluster.node(stage, &cluster.primary(stage)?)?;
+        let fault = Fault::UnitDown { unit: node.clone() }.inject(ground)?;
+        load.goes_on()?;
+        fault.heal()?;
+        Ok(format!("power cut of {node}, where the primary was"))
+    })
+}
+
+pub(super) fn api_down(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "api-down",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let ground = stage.ground()?;
+        let fault = Fault::api_down().inject(ground)?;
+        let before = load.lines()?;
+        wait_until(
+            "two minutes of writes without an API server",
+            Duration::from_secs(180),
+            || Ok(load.lines()? > before + 50_000),
+        )?;
+        fault.heal()?;
+        operator::ready(stage)?;
+        Ok("the API server away, writes went on".into())
+    })
+}
+
+pub(super) fn scaled(stage: &Stage) -> Result<String> {
+    let mut cluster = Cluster {
+        namespace: "scaled",
+        instances: 1,
+        memory: "640Mi",
+        ..Cluster::default()
+    };
+    operator::installed(stage)?;
+    cluster.healthy(stage)?;
+    let copy = cluster.clone();
+    let load = Load::start(stage, &copy)?;
+    let mut told = Vec::new();
+    for instances in [3, 1, 3] {
+        cluster.instances = instances;
+        cluster.apply(stage)?;
+        let took = cluster.wait_healthy(stage)?;
+        told.push(format!("{instances} in {:.0} s", took.as_secs_f64()));
+        load.goes_on()?;
+    }
+    let verdict = load.judge()?;
+    told.push(load::clean(&verdict)?);
+    let pods = stage.get(&format!("pods -n {}", cluster.namespace))?;
+    let count = pods["items"].as_array().map_or(0, Vec::len);
+    claim(count == 3, format!("{count} Pods are left"))?;
+    cluster.remove(stage)?;
+    Ok(told.join(", "))
+}
+
+pub(super) fn controllers_killed_while_scaling(stage: &Stage) -> Result<String> {
+    let mut cluster = Cluster {
+        namespace: "scaled-roughly",
+        instances: 1,
+        ..Cluster::default()
+    };
+    operator::installed(stage)?;
+    cluster.healthy(stage)?;
+    let copy = cluster.clone();
+    let load = Load::start(stage, &copy)?;
+    cluster.instances = 3;
+    cluster.apply(stage)?;
+    let mut kills = 0;
+    let mut last = std::time::Instant::now();
+    wait_until("three members in spite of it", Duration::from_secs(240), || {
+        if kills < 6 && last.elapsed() > Duration::from_secs(5) {
+            kills += kill_controllers(stage)?;
+            last = std::time::Instant::now();
+        }
+        Ok(kills >= 6 && cluster.get(stage)?["status"]["state"] == "Healthy")
+    })?;
+    cluster.wait_healthy(stage)?;
+    let told = load::clean(&load.judge()?)?;
+    cluster.remove(stage)?;
+    Ok(format!("{kills} kills; {told}"))
+}
+
+/// A replica's volume is removed: it is made anew and counted again.
+pub(super) fn volume_lost(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "lost-volume",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let replica = cluster.replica(stage)?;
+        let uid = |kind: &str| -> Result<String> {
+            let object = stage.get(&format!("{kind} {replica} -n {}", cluster.namespace))?;
+            Ok(object["metadata"]["uid"].to_string())
+        };
+        let before = uid("pvc")?;
+        stage
+            .k(&format!(
+                "delete pvc,pod {replica} -n {} --wait=false",
+                cluster.namespace
+            ))
+            .run()?;
+        wait_until("another volume", Duration::from_secs(120), || {
+            Ok(uid("pvc")? != before)
+        })?;
+        load.goes_on()?;
+        cluster.wait_healthy(stage)?;
+        Ok(format!("the volume of {replica} made anew"))
+    })
+}
