@@ -5,6 +5,8 @@ pub mod client;
 mod latest;
 pub mod message;
 pub mod server;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 mod wire;
 

@@ -37,10 +37,21 @@ pub enum ToAgent {
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 pub enum FromAgent {
     /// First.
-    Hello { version: u32, agent: String },
-    Report { report: Box<Report> },
+    Hello {
+        version: u32,
+        agent: String,
+    },
+    Report {
+        report: Box<Report>,
+    },
     /// It is on the volume.
-    Promised { term: Term },
+    Promised {
+        term: Term,
+    },
     /// It was not taken.
-    Refused { term: Term, promised: Term, why: String },
+    Refused {
+        term: Term,
+        promised: Term,
+        why: String,
+    },
 }

@@ -1,0 +1,7 @@
+//! Both ends over loopback, with authorities made on the spot.
+//! Must not reach beyond this machine.
+
+mod closed;
+mod exchange;
+mod peers;
+pub(crate) mod support;
