@@ -1,0 +1,163 @@
+//! Measures on the proving ground: `cargo run -p e2e --bin bench -- birth|killed|deleted|node [--runs N]`.
+//! Must not judge: it prints distributions, and whether the checker found anything.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use e2e::cluster::Cluster;
+use e2e::load::{self, Load};
+use e2e::operator;
+use e2e::stage::{Images, Stage, wait_until};
+use ground::faults::{Fault, pod};
+use ground::ground::Ground;
+use nix::sys::signal::Signal;
+
+#[derive(Parser)]
+#[command(name = "bench", about = "Measures a cluster on the proving ground")]
+struct Cli {
+    /// What to measure.
+    what: What,
+    /// How often.
+    #[arg(long, default_value_t = 10)]
+    runs: u32,
+    /// The proving ground.
+    #[arg(long, default_value = "main")]
+    name: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    /// From apply to the first acknowledged write, and to Ready.
+    Birth,
+    /// Gap between two acknowledged writes when the primary's mysqld is killed.
+    Killed,
+    /// The same when the primary's Pod is deleted.
+    Deleted,
+    /// The same when the primary's node loses power.
+    Node,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let stage = Stage::on_ground(Ground::open(&cli.name)?, Images::default());
+    operator::installed(&stage)?;
+    match cli.what {
+        What::Birth => births(&stage, cli.runs),
+        What::Killed => gaps(&stage, cli.runs, "mysqld of the primary killed", kill),
+        What::Deleted => gaps(&stage, cli.runs, "Pod of the primary deleted", delete),
+        What::Node => gaps(&stage, cli.runs, "node of the primary without power", cut_power),
+    }
+}
+
+fn births(stage: &Stage, runs: u32) -> Result<()> {
+    let cluster = Cluster {
+        namespace: "bench-birth",
+        ..Cluster::default()
+    };
+    let (mut writes, mut readies) = (Vec::new(), Vec::new());
+    for run in 1..=runs {
+        let begun = cluster.create(stage)?;
+        let statement =
+            "CREATE TABLE IF NOT EXISTS first (id INT PRIMARY KEY); REPLACE INTO first VALUES (1)";
+        wait_until("the first acknowledged write", Duration::from_secs(180), || {
+            Ok(cluster.query(stage, "primary", statement).is_ok())
+        })?;
+        let written = begun.elapsed();
+        cluster.wait_healthy(stage)?;
+        let ready = begun.elapsed();
+        println!(
+            "run {run}: first write {} ms, Ready {} ms",
+            written.as_millis(),
+            ready.as_millis()
+        );
+        writes.push(written);
+        readies.push(ready);
+        cluster.remove(stage)?;
+    }
+    print("from apply to the first acknowledged write", writes);
+    print("from apply to Ready with all members", readies);
+    Ok(())
+}
+
+type Harm = fn(&Stage, &Cluster<'_>) -> Result<Option<Fault>>;
+
+fn kill(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
+    let ground = stage.ground()?;
+    let found = pod::find(ground, cluster.namespace, &cluster.primary(stage)?)?;
+    pod::signal(ground, &found, Some("mysqld"), Signal::SIGKILL)?;
+    Ok(None)
+}
+
+fn delete(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
+    let primary = cluster.primary(stage)?;
+    stage
+        .k(&format!(
+            "delete pod {primary} -n {} --wait=false",
+            cluster.namespace
+        ))
+        .run()?;
+    Ok(None)
+}
+
+fn cut_power(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
+    let unit = cluster.node(stage, &cluster.primary(stage)?)?;
+    let fault = Fault::UnitDown { unit };
+    Ok(Some(fault.inject(stage.ground()?)?.keep()))
+}
+
+fn gaps(stage: &Stage, runs: u32, what: &str, harm: Harm) -> Result<()> {
+    let cluster = Cluster {
+        namespace: "bench-gap",
+        ..Cluster::default()
+    };
+    cluster.healthy(stage)?;
+    let mut found = Vec::new();
+    for run in 1..=runs {
+        let before = cluster.epoch(stage)?;
+        let load = Load::start(stage, &cluster)?;
+        let fault = harm(stage, &cluster)?;
+        wait_until("another epoch", Duration::from_secs(120), || {
+            Ok(cluster.epoch(stage)? > before)
+        })
+        .with_context(|| cluster.told(stage))?;
+        load.goes_on()?;
+        if let Some(fault) = fault {
+            fault.heal(stage.ground()?)?;
+        }
+        cluster.wait_healthy(stage)?;
+        let verdict = load.judge()?;
+        println!("run {run}: {}", load::clean(&verdict)?);
+        found.push(Duration::from_nanos(verdict.service.longest_gap_ns()));
+    }
+    print(&format!("gap between acknowledged writes, {what}"), found);
+    cluster.remove(stage)
+}
+
+/// Minimum, median, 90 and 99 of a hundred, maximum.
+fn print(what: &str, mut figures: Vec<Duration>) {
+    figures.sort();
+    let at = |percent: usize| figures[(figures.len() * percent / 100).min(figures.len() - 1)].as_millis();
+    if figures.is_empty() {
+        return;
+    }
+    println!(
+        "{what}: {} runs, min {} ms, p50 {} ms, p90 {} ms, p99 {} ms, max {} ms",
+        figures.len(),
+        at(0),
+        at(50),
+        at(90),
+        at(99),
+        figures[figures.len() - 1].as_millis()
+    );
+}
