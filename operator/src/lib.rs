@@ -1,4 +1,7 @@
 //! What the subcommands of the binary do.
 //! Must not parse arguments: main does.
 
+pub mod controller;
 pub mod definitions;
+pub mod instance;
+pub mod process;

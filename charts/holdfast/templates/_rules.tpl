@@ -2,7 +2,7 @@
 {{- define "holdfast.rules" -}}
 - apiGroups: [mysql.holdfast.dev]
   resources: [mysqlclusters]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [mysql.holdfast.dev]
   resources: [mysqlclusters/status]
   verbs: [patch]
@@ -20,7 +20,7 @@
   verbs: [get, create, update]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, create, patch, delete]

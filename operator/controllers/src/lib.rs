@@ -1,12 +1,37 @@
 //! The shell around the decisions: what is seen is put together, what was decided is carried out.
 //! Must not decide, and must not speak SQL.
 
+mod announce;
 mod cache;
+mod cluster_loop;
+mod context;
+mod desk;
+mod dispatch;
 mod exact;
+mod execute;
+mod filing;
+mod hearing;
+mod links;
+mod metrics;
+mod observe;
+mod paperwork;
+mod pass;
+mod passwords;
 mod problems;
+mod records;
+mod removal;
+mod run;
+mod says;
 mod status;
+mod steps;
+mod story;
+mod supply;
+#[cfg(test)]
+mod testing;
+mod trust;
+mod watches;
 
-use objects::names::LABEL_CLUSTER;
+pub use run::{Error, Options, run};
 
 /// At most `limit_bytes`, cut between characters, with an ellipsis where something is missing.
 fn cut(text: &str, limit_bytes: usize) -> String {

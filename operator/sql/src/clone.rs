@@ -38,6 +38,8 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub phase: Phase,
+    /// When, by the server's clock and in its words: tells one clone from the next.
+    pub began: String,
     /// Host and port of the donor; `LOCAL INSTANCE` on a donor.
     pub source: String,
     /// 0 is none.
@@ -117,7 +119,7 @@ pub async fn clone_from(
 
 /// The last clone into this server, kept over its restart. An error without the plugin.
 pub async fn state(session: &mut Session, deadline: Deadline) -> Result<Option<State>, Error> {
-    let sql = "SELECT STATE AS state, SOURCE AS source, ERROR_NO AS code, ERROR_MESSAGE AS message, \
+    let sql = "SELECT STATE AS state, BEGIN_TIME AS began, SOURCE AS source, ERROR_NO AS code, ERROR_MESSAGE AS message, \
          BINLOG_FILE AS binlog_file, BINLOG_POSITION AS binlog_position, \
          GTID_EXECUTED AS gtid_executed FROM performance_schema.clone_status";
     let rows = session.rows("read the state of a clone", sql, deadline).await?;
@@ -150,6 +152,7 @@ fn phase(row: &Row) -> Result<Phase, Error> {
 fn parse_state(row: &Row) -> Result<State, Error> {
     Ok(State {
         phase: phase(row)?,
+        began: row.maybe("began")?.unwrap_or_default().to_owned(),
         source: row.maybe("source")?.unwrap_or_default().to_owned(),
         code: row.parse_maybe("code")?.unwrap_or(0),
         message: row.maybe("message")?.unwrap_or_default().to_owned(),
@@ -183,6 +186,7 @@ mod tests {
         ] {
             let row = Row::of(&[
                 ("state", Some(text)),
+                ("began", Some("2026-01-01 00:00:00.000")),
                 ("source", Some("db-1:3306")),
                 ("code", Some("0")),
                 ("message", Some("")),

@@ -21,6 +21,9 @@ const SEMI_SYNC_TIMEOUT_MS: u32 = u32::MAX;
 /// How often a state is asked for while it is waited for.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Longer ones are cut silently, and the source denies access.
+const PASSWORD_LIMIT: usize = 32;
+
 const UNKNOWN_THREAD: u16 = 1094;
 
 /// Where a replica receives from. TLS always: the certificate must be of this authority.
@@ -33,10 +36,12 @@ pub struct Source {
 }
 
 /// The options that may change while the applier runs. `GET_SOURCE_PUBLIC_KEY` is not needed: TLS.
+/// The authority is asked for, the name is not: it signs this cluster's servers alone, and they are
+/// reached by addresses that no certificate holds.
 fn receiver_options(source: &Source) -> String {
     format!(
         "SOURCE_HOST = {}, SOURCE_PORT = {}, SOURCE_SSL = 1, SOURCE_SSL_CA = {}, \
-         SOURCE_SSL_VERIFY_SERVER_CERT = 1, SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_PERIOD_S}, \
+         SOURCE_SSL_VERIFY_SERVER_CERT = 0, SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_PERIOD_S}, \
          SOURCE_CONNECT_RETRY = {CONNECT_RETRY_S}, SOURCE_RETRY_COUNT = {RETRY_COUNT}",
         quote::string(&source.host),
         source.port,
@@ -68,6 +73,12 @@ pub async fn start_receiver(
     credentials: &Credentials,
     deadline: Deadline,
 ) -> Result<(), Error> {
+    if credentials.password.expose().len() > PASSWORD_LIMIT {
+        return Err(Error::Input {
+            doing: "start the receiver",
+            what: format!("the password has more than {PASSWORD_LIMIT} characters, which a receiver would cut off"),
+        });
+    }
     let sql = Zeroizing::new(format!(
         "START REPLICA IO_THREAD USER = {} PASSWORD = {}",
         quote::string(&credentials.user),

@@ -58,7 +58,9 @@ impl Job {
 
     pub fn rights(self) -> Rights {
         match self {
-            Job::Replication => Rights::global(&["REPLICATION SLAVE"]),
+            // A server that is not open yet is offline, and must be followed all the same: what opens
+            // it is an acknowledgement.
+            Job::Replication => Rights::global(&["CONNECTION_ADMIN", "REPLICATION SLAVE"]),
             Job::Clone => Rights::global(&["BACKUP_ADMIN"]),
             Job::Agent => Rights::global(&[
                 "CLONE_ADMIN",

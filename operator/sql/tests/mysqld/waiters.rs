@@ -96,6 +96,10 @@ async fn read_only_and_offline(pair: &mut Pair, waiter: tokio::task::JoinHandle<
 /// A replica whose user may not administer connections loses its source when that goes offline, and
 /// cannot come back: whatever is written then waits for ever.
 async fn offline_and_replicas(pair: &mut Pair, primary: &mut Session) {
+    let mut root = Client::root(&pair.primary).await;
+    root.run("REVOKE CONNECTION_ADMIN ON *.* FROM holdfast_replication@'%'")
+        .await
+        .unwrap();
     replication::start_receiver(&mut pair.second, &replication_keys(), within(10))
         .await
         .unwrap();
@@ -114,8 +118,7 @@ async fn offline_and_replicas(pair: &mut Pair, primary: &mut Session) {
     let written = epoch::beat(&mut writer, 9, within(2)).await;
     assert!(matches!(written, Err(sql::Error::Timeout { .. })), "{written:?}");
     online_again(pair, primary).await;
-    // With the right to administer connections, the replica stays.
-    let mut root = Client::root(&pair.primary).await;
+    // With the right to administer connections, as the job has it, the replica stays.
     root.run("GRANT CONNECTION_ADMIN ON *.* TO holdfast_replication@'%'")
         .await
         .unwrap();

@@ -1,0 +1,85 @@
+//! What all clusters' loops share: clients, caches, counters, settings.
+//! Must not hold anything of one cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::cluster::MySQLCluster;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kit::client::Clients;
+use kit::events::Events;
+use objects::Inputs;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use topology::observed::Timestamp;
+
+use crate::cache::{Cache, Key};
+use crate::metrics::Metrics;
+
+/// So many clusters at once may have their objects looked through: one start of the controller
+/// must not be thousands of requests at once.
+const SUPPLIES_LIMIT: usize = 16;
+
+pub(crate) struct Context {
+    pub(crate) clients: Clients,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) caches: Caches,
+    pub(crate) inputs: Inputs,
+    pub(crate) certificate_lifetime: Duration,
+    pub(crate) supplies: Arc<Semaphore>,
+    /// Monotonic times are counted from here.
+    origin: Instant,
+}
+
+impl Context {
+    pub(crate) fn new(
+        clients: Clients,
+        events: Events,
+        metrics: Metrics,
+        inputs: Inputs,
+        certificate_lifetime: Duration,
+    ) -> Self {
+        Self {
+            clients,
+            events,
+            metrics,
+            caches: Caches::default(),
+            inputs,
+            certificate_lifetime,
+            supplies: Arc::new(Semaphore::new(SUPPLIES_LIMIT)),
+            origin: Instant::now(),
+        }
+    }
+
+    /// Milliseconds on our monotonic clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When our clock shows this.
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
+        self.origin + Duration::from_millis(at)
+    }
+}
+
+/// All that is watched. Secrets and records are not.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    pub(crate) clusters: Cache<MySQLCluster>,
+    pub(crate) pods: Cache<Pod>,
+    pub(crate) volumes: Cache<PersistentVolumeClaim>,
+    pub(crate) slices: Cache<EndpointSlice>,
+}
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            clusters: Cache::new(Key::of),
+            pods: Cache::new(Key::owning),
+            volumes: Cache::new(Key::owning),
+            slices: Cache::new(Key::owning),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The controller as a process: waits to lead, looks after clusters, ends when it leads no more.
+//! Must not decide anything about a cluster.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::client::{self, Clients};
+use kit::events::Events;
+use kit::http::{self, Answer};
+use kit::lease::{Candidate, Identity, Keeper, Leadership, Loss, Timing};
+use kit::shutdown::{self, Shutdown};
+use objects::Inputs;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::context::Context;
+use crate::dispatch::{Changes, Dispatcher};
+use crate::metrics::Metrics;
+use crate::watches::{self, Scope};
+
+/// Of the Lease, and of us in Events.
+const NAME: &str = "holdfast-controller";
+
+/// Loops end at once, and the lease is given back; whoever waits for that has not longer.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to prepare for the end")]
+    Shutdown(#[from] shutdown::Error),
+    #[error("failed to make a client of the API server")]
+    Client(#[from] client::Error),
+    #[error("failed to listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to go on: another process may lead by now")]
+    Lost(#[source] Loss),
+    #[error("failed to go on: a watch ended")]
+    WatchEnded,
+}
+
+/// What the controller is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub kubeconfig: Option<PathBuf>,
+    /// Where clusters are looked after; nothing: everywhere.
+    pub namespaces: Vec<String>,
+    /// Where the Lease is: the controller's own.
+    pub own_namespace: String,
+    /// The Pod's name, for people.
+    pub own_name: String,
+    pub listen: SocketAddr,
+    pub certificate_lifetime: Duration,
+    pub inputs: Inputs,
+}
+
+/// Until it is asked to end, or does not lead any more: that is an error, and the process is to end.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let mut shutdown = Shutdown::listen()?;
+    let config = client::config(options.kubeconfig.as_deref()).await?;
+    let clients = Clients::new(&config)?;
+    let mut registry = kit::metrics::registry();
+    let metrics = Metrics::new(&mut registry);
+    let server = serve(options.listen, registry).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "the controller waits to lead"
+    );
+    let identity = Identity::unique(&options.own_name);
+    let namespace = &options.own_namespace;
+    let candidate = Candidate::new(&clients.prompt, namespace, NAME, identity, Timing::default());
+    let lead = tokio::select! {
+        lead = candidate.acquire() => lead,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let ended = govern(options, clients, metrics, lead, shutdown).await;
+    server.abort();
+    ended
+}
+
+async fn govern(
+    options: Options,
+    clients: Clients,
+    metrics: Metrics,
+    (leadership, mut keeper): (Leadership, Keeper),
+    mut shutdown: Shutdown,
+) -> Result<(), Error> {
+    metrics.is_leading.set(1);
+    let events = Events::new(clients.patient.clone(), NAME, &options.own_name);
+    let context = Context::new(
+        clients,
+        events,
+        metrics,
+        options.inputs,
+        options.certificate_lifetime,
+    );
+    let context = Arc::new(context);
+    let (changes, scope) = (Arc::new(Changes::default()), Scope::of(&options.namespaces));
+    let mut watching = watches::start(&context, &changes, &scope);
+    let mut dispatcher = Dispatcher::new(context.clone(), leadership.clone());
+    let ended = tokio::select! {
+        loss = keeper.lost() => Err(Error::Lost(loss)),
+        () = shutdown.requested() => Ok(()),
+        Some(_) = watching.join_next() => Err(Error::WatchEnded),
+        () = async {
+            watches::listed(&context, &scope).await;
+            tracing::info!("all is listed");
+            dispatcher.run(&changes).await;
+        } => Err(Error::WatchEnded),
+    };
+    drop(watching);
+    ended?;
+    tracing::info!("ending");
+    let handed_over = tokio::time::timeout(END_TIMEOUT, async {
+        dispatcher.end().await;
+        keeper.release(leadership).await
+    });
+    match handed_over.await {
+        Ok(Ok(())) => tracing::info!("the lease is given back"),
+        Ok(Err(error)) => tracing::warn!(%error, "the lease runs out by itself"),
+        Err(_) => tracing::warn!("the lease runs out by itself"),
+    }
+    Ok(())
+}
+
+/// Ready without leading: a standby is one that is ready to lead.
+async fn serve(address: SocketAddr, registry: Registry) -> Result<JoinHandle<()>, Error> {
+    let mut listening = TcpListener::bind(address).await;
+    if listening.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        // A kernel without IPv6.
+        listening = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
+    let listener = listening.map_err(|source| Error::Listen { address, source })?;
+    let handler = move |path: &str| match path {
+        "/livez" | "/readyz" => Answer::text(200, "ok\n"),
+        "/metrics" => kit::metrics::answer(&registry),
+        _ => Answer::not_found(),
+    };
+    Ok(tokio::spawn(async move {
+        http::serve(listener, handler).await;
+    }))
+}

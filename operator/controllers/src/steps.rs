@@ -1,0 +1,195 @@
+//! A plan is carried out: the record first, then members, orders, Services, and what goes.
+//! Must not go on after the record was written: what follows from it is decided anew.
+
+use crds::cluster::MySQLCluster;
+use kube::ResourceExt;
+use objects::Cluster;
+use tokio::time::Instant;
+use topology::decision::{Decision, Plan};
+use topology::record::Record;
+
+use crate::cluster_loop::ClusterLoop;
+use crate::exact::Outcome;
+use crate::execute::{self, Flow, Hands, Told};
+use crate::metrics::Failure;
+use crate::pass::{Children, Error};
+use crate::{records, says};
+
+impl ClusterLoop {
+    /// Whether somebody would become something else.
+    pub(crate) fn changes_roles(&self, plan: &Plan) -> bool {
+        let is_new = |order: &topology::assignment::Assignment| {
+            let heard = self.hearing.heard.get(&order.member);
+            let has = heard.and_then(|heard| heard.report.assignment.as_ref());
+            has != Some(order) && !self.links.is_sent(order)
+        };
+        plan.record.is_some() || plan.replace.is_some() || plan.assign.values().any(is_new)
+    }
+
+    /// In the order of the plan, but for members that must be made: nobody's role waits for a Pod.
+    /// What takes something away waits until everything else has been done.
+    pub(crate) async fn execute(
+        &mut self,
+        object: &MySQLCluster,
+        cluster: &Cluster,
+        children: &Children,
+        record: Option<&Record>,
+        decision: &Decision,
+    ) -> Result<Step, Error> {
+        let plan = &decision.plan;
+        if let Some(next) = &plan.record {
+            return self.record_next(cluster, next).await;
+        }
+        let applier = self.applier(object).ok_or(Error::NoOwner)?;
+        let inputs = self.inputs(record);
+        let (exact, leadership) = (self.exact.clone(), self.leadership.clone());
+        let hands = Hands {
+            exact: &exact,
+            applier: &applier,
+            leadership: &leadership,
+            cluster,
+            inputs: &inputs,
+            record,
+            pods: &children.pods,
+            volumes: &children.volumes,
+            slices: &children.slices,
+        };
+        hands.must_lead()?;
+        self.assign(plan);
+        let epoch = record.map_or(0, |record| record.term.epoch);
+        if let Some(exposed) = &plan.expose
+            && hands.expose(exposed, epoch).await? == Flow::LookAgain
+        {
+            return Ok(Step::Overtaken);
+        }
+        if !self.make_members(&hands, object.metadata.generation, plan).await {
+            return Ok(Step::Done);
+        }
+        let mut told = Told::default();
+        let removed = take_away(&hands, plan, &mut told).await;
+        self.tell(told.notices);
+        if removed? == Flow::LookAgain {
+            return Ok(Step::Overtaken);
+        }
+        if let Err(error) = hands.label(&decision.members).await {
+            // For people only: nothing waits for it.
+            self.context.metrics.failed(Failure::Step);
+            tracing::warn!(
+                name = self.key.name,
+                error = says::chain(&error),
+                "a Pod keeps an old label"
+            );
+        }
+        Ok(Step::Done)
+    }
+
+    /// Until it is known to be written, nothing is known.
+    async fn record_next(&mut self, cluster: &Cluster, next: &Record) -> Result<Step, Error> {
+        if !self.leadership.is_held() {
+            return Err(execute::Error::NotLeading.into());
+        }
+        let Some((known, _)) = self.known.take() else {
+            return Ok(Step::Overtaken);
+        };
+        let began = Instant::now();
+        let Outcome::Done(known) = records::write(&self.exact, cluster, &known, next).await? else {
+            return Ok(Step::Overtaken);
+        };
+        if let Some(story) = &mut self.story {
+            story.decided(began.elapsed());
+        }
+        let (primary, term) = (&next.primary, next.term);
+        tracing::info!(%term, primary, is_choosing = next.is_choosing, "recorded");
+        self.known = Some((known, Instant::now()));
+        Ok(Step::Recorded)
+    }
+
+    /// Whether all that must be there is there. Pods need Secrets: without them they would wait.
+    async fn make_members(&mut self, hands: &Hands<'_>, generation: Option<i64>, plan: &Plan) -> bool {
+        if !self.desk.is_complete {
+            return false;
+        }
+        if !self.members_retry.is_open() {
+            return self.are_made;
+        }
+        let made = Made::of(hands, generation, plan);
+        if made.is_some() && self.made == made {
+            return true;
+        }
+        let mut told = Told::default();
+        let outcome = hands.exist(&plan.exist, &mut told).await;
+        self.are_made = outcome.is_ok();
+        self.stalls = told.stalls;
+        self.tell(told.notices);
+        if self.are_made && self.stalls.is_empty() {
+            self.made = made;
+            self.members_retry.succeeded();
+            return true;
+        }
+        self.made = None;
+        self.members_retry.failed();
+        if let Err(error) = outcome {
+            self.context.metrics.failed(Failure::Step);
+            tracing::warn!(error = says::chain(&error), "a member cannot be made");
+        }
+        self.are_made
+    }
+
+    /// What a member has already is not sent again.
+    fn assign(&mut self, plan: &Plan) {
+        for order in plan.assign.values() {
+            let heard = self.hearing.heard.get(&order.member);
+            if heard.and_then(|heard| heard.report.assignment.as_ref()) == Some(order) {
+                continue;
+            }
+            if !self.links.is_sent(order) && self.links.assign(order) {
+                let (member, role, term) = (&order.member, order.role.name(), order.term());
+                tracing::info!(member, role, %term, "assigned");
+            }
+        }
+    }
+}
+
+async fn take_away(hands: &Hands<'_>, plan: &Plan, told: &mut Told) -> Result<Flow, Error> {
+    if let Some(name) = &plan.replace
+        && hands.replace(name).await? == Flow::LookAgain
+    {
+        return Ok(Flow::LookAgain);
+    }
+    Ok(hands.remove(&plan.remove, told).await?)
+}
+
+/// Where the execution of a plan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// All of it, or all but what is waited for.
+    Done,
+    /// With the record: the next decision follows from it.
+    Recorded,
+    /// Somebody was first.
+    Overtaken,
+}
+
+/// What members were made from. The same once more needs no look at every one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    generation: Option<i64>,
+    has_record: bool,
+    /// Name, and version of Pod and volume.
+    members: Vec<(String, Option<String>, Option<String>)>,
+}
+
+impl Made {
+    /// None while any of it is missing.
+    fn of(hands: &Hands<'_>, generation: Option<i64>, plan: &Plan) -> Option<Self> {
+        let version = |name: &String| {
+            let (pod, volume) = (hands.pods.get(name)?, hands.volumes.get(name)?);
+            Some((name.clone(), pod.resource_version(), volume.resource_version()))
+        };
+        Some(Self {
+            generation,
+            has_record: hands.record.is_some(),
+            members: plan.exist.iter().map(version).collect::<Option<Vec<_>>>()?,
+        })
+    }
+}

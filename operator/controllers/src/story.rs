@@ -1,0 +1,207 @@
+//! How the primary of an epoch came to be: when the one before was lost, and where the time went.
+//! Must not decide anything: it is told in status and forgotten.
+
+use std::time::Duration;
+
+use crds::cluster::PromotionPhases;
+use tokio::time::Instant;
+use topology::decision::{Cause, Decision, Reason};
+use topology::record::Record;
+
+use crate::status::Told;
+
+/// One change of the primary, as far as it has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    /// Nobody takes writes since.
+    lost_at: Instant,
+    cause: Option<Cause>,
+    claimed_at: Option<Instant>,
+    chosen_at: Option<Instant>,
+    decided_in: Duration,
+    opened_at: Option<Instant>,
+}
+
+/// What was seen in one look.
+pub(crate) struct Scene<'a> {
+    pub(crate) record: Option<&'a Record>,
+    pub(crate) decision: &'a Decision,
+    /// The primary serves as it should.
+    pub(crate) is_writable: bool,
+    /// It says that it takes writes.
+    pub(crate) is_open: bool,
+    /// Its epoch has been told.
+    pub(crate) is_told: bool,
+}
+
+impl Story {
+    /// Goes on with it, begins one, or ends it.
+    pub(crate) fn follow(story: Option<Self>, scene: &Scene<'_>, now: Instant) -> Option<Self> {
+        let record = scene.record.filter(|record| record.term.epoch > 0)?;
+        if scene.is_writable && scene.is_told {
+            return None;
+        }
+        let mut story = story.unwrap_or(Self {
+            lost_at: now,
+            cause: None,
+            claimed_at: None,
+            chosen_at: None,
+            decided_in: Duration::ZERO,
+            opened_at: None,
+        });
+        let cause = scene.decision.because.iter().find_map(|reason| match reason {
+            Reason::FailingOver { cause, .. } => Some(*cause),
+            _ => None,
+        });
+        story.cause = story.cause.or(cause);
+        if record.is_choosing {
+            story.claimed_at.get_or_insert(now);
+            // Claimed once more: it was not enough yet.
+            (story.chosen_at, story.opened_at) = (None, None);
+        } else if story.claimed_at.is_some() {
+            story.chosen_at.get_or_insert(now);
+        }
+        if scene.is_open && story.chosen_at.is_some() {
+            story.opened_at.get_or_insert(now);
+        }
+        Some(story)
+    }
+
+    /// The record took so long to be written.
+    pub(crate) fn decided(&mut self, duration: Duration) {
+        self.decided_in = duration;
+    }
+
+    pub(crate) fn lasted(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.lost_at)
+    }
+
+    pub(crate) fn told(&self, now: Instant) -> Told {
+        Told {
+            cause: word(self.cause),
+            duration_ms: millis(self.lasted(now)),
+            phases: self.phases(now),
+        }
+    }
+
+    /// Where the time went, if all of it was seen.
+    fn phases(&self, now: Instant) -> Option<PromotionPhases> {
+        let (claimed, chosen, opened) = (self.claimed_at?, self.chosen_at?, self.opened_at?);
+        let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let choosing = between(claimed, chosen);
+        let decided = self.decided_in.min(choosing);
+        Some(PromotionPhases {
+            detect: millis(between(self.lost_at, claimed)),
+            // Freezing and reading positions are one: both come with the same reports.
+            freeze: 0,
+            choose: millis(choosing - decided),
+            decide: millis(decided),
+            barrier: millis(between(chosen, opened)),
+            expose: millis(between(opened, now)),
+        })
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// One word for programs.
+fn word(cause: Option<Cause>) -> &'static str {
+    match cause {
+        Some(Cause::MysqldDead) => "MysqldDead",
+        Some(Cause::Unreachable) => "PrimaryUnreachable",
+        Some(Cause::Hung) => "MysqldHung",
+        Some(Cause::DataLost) => "DataLost",
+        // It began under another controller.
+        None => "PrimaryLost",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use topology::decision::{ClusterState, Plan};
+    use topology::gtid::Uuid;
+    use topology::term::Term;
+
+    use super::*;
+
+    fn record(epoch: u64, is_choosing: bool) -> Record {
+        Record {
+            identity: Uuid::from_bytes([7; 16]),
+            term: Term {
+                epoch,
+                revision: epoch,
+            },
+            primary: "orders-0".into(),
+            is_choosing,
+            voters: BTreeMap::new(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            cut: None,
+        }
+    }
+
+    fn decision(because: Vec<Reason>) -> Decision {
+        Decision {
+            state: ClusterState::FailingOver,
+            plan: Plan::default(),
+            members: BTreeMap::new(),
+            because,
+            refused: Vec::new(),
+            wake: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failover_says_where_its_time_went() {
+        let lost = Reason::FailingOver {
+            from: "orders-0".into(),
+            cause: Cause::MysqldDead,
+        };
+        let (why, nothing) = (decision(vec![lost]), decision(vec![]));
+        let mut story = None;
+        // After each of them, so long passes.
+        for (record, decision, is_open, millis) in [
+            (record(1, false), &why, false, 20),
+            (record(2, true), &nothing, false, 70),
+            (record(2, false), &nothing, false, 45),
+            (record(2, false), &nothing, true, 8),
+        ] {
+            let scene = Scene {
+                record: Some(&record),
+                decision,
+                is_writable: is_open,
+                is_open,
+                is_told: record.term.epoch == 1,
+            };
+            story = Story::follow(story, &scene, Instant::now());
+            tokio::time::advance(Duration::from_millis(millis)).await;
+        }
+        let mut story = story.unwrap();
+        story.decided(Duration::from_millis(15));
+        let now = Instant::now();
+        let phases = story.phases(now).unwrap();
+        let all = [
+            phases.detect,
+            phases.choose,
+            phases.decide,
+            phases.barrier,
+            phases.expose,
+        ];
+        assert_eq!(all, [20, 55, 15, 45, 8]);
+        assert_eq!(story.lasted(now), Duration::from_millis(143));
+        assert_eq!(word(story.cause), "MysqldDead");
+        let record = record(2, false);
+        let told = Scene {
+            record: Some(&record),
+            decision: &nothing,
+            is_writable: true,
+            is_open: true,
+            is_told: true,
+        };
+        assert!(Story::follow(Some(story), &told, now).is_none());
+    }
+}

@@ -1,0 +1,186 @@
+//! How mysqld is brought to its end, and what comes after an end, asked for or not.
+//! Must not send SIGTERM while a commit waits: mysqld would answer its client with success.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use topology::report::TroubleKind;
+
+use super::run::Task;
+use super::{Agent, Event, GOOD_RUN, Phase};
+use crate::member::cloning::{self, Marker};
+use crate::member::close::{self, Closed};
+use crate::member::sessions::Sessions;
+use crate::mysqld::child::{Child, Exit};
+use crate::mysqld::data;
+
+/// A clean end flushes the buffer pool. Nothing that was acknowledged depends on it.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
+/// For ending clients and becoming read-only, which have limits of their own.
+const CLOSE_LIMIT: Duration = Duration::from_secs(8);
+/// So often may mysqld fail to start on data that a clone had begun to replace.
+const RUINED_STARTS_LIMIT: u32 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Start,
+    /// The data are given up first.
+    GiveUp,
+}
+
+impl Agent {
+    pub(crate) fn shut_down(&mut self) {
+        tracing::info!("the agent ends");
+        self.is_shutting_down = true;
+        self.keeping = None;
+        if self.run.is_some() {
+            self.stop(After::Start);
+        }
+    }
+
+    /// As cleanly as it may be.
+    pub(crate) fn stop(&mut self, after: After) {
+        self.job = None;
+        let Some(run) = self.run.as_mut() else {
+            return;
+        };
+        run.is_ending = true;
+        // The agent's own write must not be the commit that waits.
+        run.goal.send_replace(None);
+        let has_clients = run.has_answered() || run.is_refused;
+        let (child, sessions) = (run.child.clone(), self.sessions.clone());
+        run.tasks.push(Task::spawn(stop(child, sessions, has_clients)));
+        self.phase = Phase::Stopping(after);
+    }
+
+    pub(crate) fn kill(&mut self, after: After) {
+        self.job = None;
+        if let Some(run) = self.run.as_mut() {
+            run.is_ending = true;
+            run.goal.send_replace(None);
+            run.child.signal(Signal::SIGKILL);
+        }
+        self.phase = Phase::Stopping(after);
+    }
+
+    /// The clone is complete and mysqld ends by itself.
+    pub(crate) fn copied(&mut self) {
+        tracing::info!("the data are the donor's: mysqld starts anew");
+        if let Some(run) = self.run.as_mut() {
+            run.is_ending = true;
+            let child = run.child.clone();
+            run.tasks.push(Task::spawn(async move {
+                if tokio::time::timeout(STOP_LIMIT, child.ended()).await.is_err() {
+                    child.signal(Signal::SIGKILL);
+                }
+            }));
+        }
+        self.phase = Phase::Stopping(After::Start);
+    }
+
+    /// The same, seen after the agent or mysqld was killed in between.
+    pub(crate) fn renew(&mut self) {
+        let Some(marker) = self.marker.clone() else {
+            return;
+        };
+        let marker = Marker {
+            is_copied: true,
+            ..marker
+        };
+        if let Err(error) = cloning::keep(&self.setup.paths, &marker) {
+            return self.trouble(TroubleKind::CloneFailed, error);
+        }
+        self.stop(After::Start);
+    }
+
+    pub(crate) fn ended(&mut self, number: u64, exit: Exit) {
+        let Some(run) = self.run.take_if(|run| run.number == number) else {
+            return;
+        };
+        self.job = None;
+        let now = Instant::now();
+        let after = match self.phase {
+            Phase::Stopping(after) => after,
+            _ => After::Start,
+        };
+        let is_expected = run.is_ending;
+        tracing::info!(run = run.number, %exit, is_expected, "mysqld has ended");
+        self.marker = self.load_marker();
+        if is_expected {
+            self.starts.reset();
+            self.phase = Phase::Waiting(now);
+        } else {
+            self.restarts = self.restarts.saturating_add(1);
+            self.metrics.restarted();
+            self.told.ended(run.has_answered(), exit, run.log.clone());
+            if run.has_answered() && run.started.elapsed() > GOOD_RUN {
+                self.starts.reset();
+            }
+            // A run that had answered is followed by the next at once.
+            let next = match run.has_answered() && !self.starts_are_many() {
+                true => now,
+                false => self.starts.next(now),
+            };
+            self.phase = Phase::Waiting(next);
+        }
+        let is_ruined = self.marker.as_ref().is_some_and(|marker| !marker.is_copied)
+            && !run.has_answered()
+            && self.told.failed_starts() >= RUINED_STARTS_LIMIT;
+        if (after == After::GiveUp || is_ruined) && !self.is_shutting_down {
+            self.give_up();
+        }
+    }
+
+    fn starts_are_many(&self) -> bool {
+        self.starts.next(Instant::now()) > Instant::now() + Duration::from_secs(1)
+    }
+
+    fn give_up(&mut self) {
+        let (paths, events) = (self.setup.paths.clone(), self.events.clone());
+        self.phase = Phase::Preparing(Task::spawn(async move {
+            let given_up = tokio::task::spawn_blocking(move || {
+                data::give_up(&paths).map_err(|error| super::publish::chain(&error))
+            });
+            let given_up = given_up.await.unwrap_or_else(|error| Err(error.to_string()));
+            let _ = events.send(Event::GivenUp(given_up)).await;
+        }));
+    }
+
+    pub(crate) fn given_up(&mut self, given_up: Result<(), String>) {
+        if let Err(why) = given_up {
+            self.trouble(TroubleKind::CloneFailed, why);
+        }
+        self.phase = Phase::Waiting(self.starts.next(Instant::now()));
+    }
+}
+
+/// Clients first, then writes, then mysqld: with SIGTERM if it was seen that no commit waits.
+async fn stop(child: Child, sessions: Sessions, has_clients: bool) {
+    let is_closed = !has_clients || is_closed(&sessions).await;
+    match is_closed {
+        true => child.signal(Signal::SIGTERM),
+        false => {
+            tracing::warn!("mysqld could not be closed in time: it is killed, so that nobody is lied to");
+            child.signal(Signal::SIGKILL);
+        }
+    }
+    if tokio::time::timeout(STOP_LIMIT, child.ended()).await.is_err() {
+        tracing::warn!("mysqld does not end: it is killed");
+        child.signal(Signal::SIGKILL);
+    }
+}
+
+async fn is_closed(sessions: &Sessions) -> bool {
+    let closing = async {
+        let mut session = sessions.take().await?;
+        Ok::<Closed, crate::member::sessions::Error>(close::close(&mut session).await?)
+    };
+    match tokio::time::timeout(CLOSE_LIMIT, closing).await {
+        Ok(Ok(Closed::Fully)) => true,
+        Ok(Ok(Closed::NotInTime)) | Err(_) => false,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "mysqld could not be closed");
+            false
+        }
+    }
+}

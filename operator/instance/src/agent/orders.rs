@@ -1,0 +1,103 @@
+//! Orders of controllers: judged, kept on the volume, answered, then obeyed.
+//! Must not obey before it is on the disk.
+
+use agent_api::server::{Order, Refused};
+use sql::epoch;
+use topology::assignment::{Assignment, Role};
+use topology::term::Term;
+
+use super::run::Task;
+use super::{Agent, Event};
+use crate::promise::{self, Promise};
+
+/// An order that was written, or could not be.
+pub(crate) struct Kept {
+    order: Order,
+    result: Result<(), promise::Error>,
+    data_epoch: Option<u64>,
+}
+
+impl Agent {
+    pub(crate) fn order(&mut self, order: Order) {
+        let data_epoch = self.data_epoch(&order.assignment);
+        if let Err(why) = self.promise.judge(&order.assignment, data_epoch) {
+            tracing::warn!(term = %order.assignment.term(), why, "an order was refused");
+            return self.answer(order, Err(why));
+        }
+        if self.promise.assignment() == Some(&*order.assignment) {
+            let term = order.assignment.term();
+            return self.answer(order, Ok(term));
+        }
+        let (paths, events) = (self.setup.paths.clone(), self.events.clone());
+        self.keeping = Some(Task::spawn(async move {
+            let assignment = order.assignment.clone();
+            let kept =
+                tokio::task::spawn_blocking(move || Promise::prepare_and_keep(&paths, &assignment)).await;
+            let Ok(result) = kept else {
+                return;
+            };
+            let kept = Kept {
+                order,
+                result,
+                data_epoch,
+            };
+            let _ = events.send(Event::Kept(kept)).await;
+        }));
+    }
+
+    /// Nobody is there to hear it: the connection broke. What was kept holds all the same.
+    fn answer(&self, order: Order, answer: Result<Term, String>) {
+        let promised = self.promise.term();
+        let _ = order.answer.send(answer.map_err(|why| Refused { promised, why }));
+    }
+
+    pub(crate) fn kept(&mut self, kept: Kept) {
+        self.keeping = None;
+        let Kept {
+            order,
+            result,
+            data_epoch,
+        } = kept;
+        if let Err(error) = result {
+            let why = super::publish::chain(&error);
+            tracing::error!(why, "an order could not be kept");
+            return self.answer(order, Err(why));
+        }
+        let assignment = (*order.assignment).clone();
+        let term = assignment.term();
+        tracing::info!(%term, role = assignment.role.name(), "assigned");
+        self.obey(assignment, data_epoch);
+        self.answer(order, Ok(term));
+    }
+
+    fn obey(&mut self, assignment: Assignment, data_epoch: Option<u64>) {
+        let (is_other_role, is_other_record) = match self.promise.assignment() {
+            Some(old) => (old.role != assignment.role, old.record != assignment.record),
+            None => (true, true),
+        };
+        let is_cloning_on = self.job.as_ref().is_some_and(super::Job::is_clone)
+            && matches!((&assignment.role, self.promise.assignment()),
+                (Role::Clone { .. }, Some(old)) if old.role == assignment.role);
+        if (is_other_role || is_other_record) && !is_cloning_on {
+            self.job = None;
+        }
+        self.promise.replace(assignment, data_epoch);
+        self.steps.reset();
+        self.told.begin_anew();
+        let tick = self.clock.tick();
+        if let Some(run) = self.run.as_mut() {
+            run.stale_before = tick;
+            run.nudge.notify_one();
+        }
+        if matches!(self.phase, super::Phase::Waiting(_)) {
+            self.phase = super::Phase::Waiting(std::time::Instant::now());
+        }
+    }
+
+    /// The highest epoch in the data, executed or only received.
+    fn data_epoch(&self, assignment: &Assignment) -> Option<u64> {
+        let identity = assignment.record.as_ref()?.identity;
+        let seen = self.run.as_ref()?.seen.as_ref()?;
+        Some(epoch::highest(identity, &seen.facts.received_or_executed()))
+    }
+}

@@ -1,0 +1,92 @@
+//! One run of mysqld: the process, the tasks that speak with it, and what was seen of it.
+//! Must not outlive the process; the next run begins with nothing known.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use topology::report::Proof;
+
+use crate::member::beats::{Goal, Pulse};
+use crate::member::cloning::{self, Left, Marker};
+use crate::member::sampling::Seen;
+use crate::mysqld::child::Child;
+use crate::mysqld::error_log::ErrorLog;
+use crate::mysqld::parameters::Parameters;
+use crate::mysqld::program::Program;
+
+/// Ends with its owner.
+pub(crate) struct Task(AbortHandle);
+
+impl Task {
+    pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(future).abort_handle())
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What mysqld was started or set with.
+pub(crate) struct InForce {
+    pub(crate) parameters: Parameters,
+    pub(crate) is_tls_required: bool,
+    /// What was tried last, taken or not.
+    pub(crate) considered: (Parameters, bool),
+    pub(crate) awaiting: BTreeSet<String>,
+    pub(crate) refused: Option<String>,
+}
+
+pub(crate) struct Run {
+    pub(crate) number: u64,
+    pub(crate) child: Child,
+    pub(crate) log: ErrorLog,
+    pub(crate) program: Program,
+    pub(crate) started: Instant,
+    pub(crate) seen: Option<Box<Seen>>,
+    /// Facts that were asked for earlier are not planned with.
+    pub(crate) stale_before: u64,
+    /// Why the last round could not be finished.
+    pub(crate) unseen: Option<String>,
+    pub(crate) is_refused: bool,
+    pub(crate) is_founded: bool,
+    /// By a commit of this run.
+    pub(crate) proved: Option<Proof>,
+    pub(crate) goal: watch::Sender<Option<Goal>>,
+    pub(crate) pulse: Pulse,
+    pub(crate) accounts: Option<u64>,
+    pub(crate) certificates: u64,
+    pub(crate) in_force: InForce,
+    /// Its end is no accident.
+    pub(crate) is_ending: bool,
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) tasks: Vec<Task>,
+}
+
+impl Run {
+    /// Facts that may be planned with.
+    pub(crate) fn fresh(&self) -> Option<&Seen> {
+        let seen = self.seen.as_deref()?;
+        (seen.started > self.stale_before).then_some(seen)
+    }
+
+    pub(crate) fn left(&self, marker: Option<&Marker>) -> Left {
+        match &self.seen {
+            Some(seen) => {
+                let facts = &seen.facts;
+                cloning::judge(marker, facts.server_uuid, facts.clone.as_ref(), &seen.stages)
+            }
+            None => Left::Nothing,
+        }
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.seen.is_some()
+    }
+}

@@ -1,0 +1,305 @@
+//! Steps, taken one after another on one session, each with its deadline.
+//! Must not choose: a step that fails ends the round, and the next facts say what comes then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sql::replication::{self, Source};
+use sql::settings::{self, Setting};
+use sql::users::Job;
+use sql::{Deadline, Session, clone, roles, status};
+use topology::assignment::Place;
+use topology::gtid::Uuid;
+use topology::report::TroubleKind;
+
+use super::account;
+use super::cloning::{self, Marker};
+use super::close::{self, Closed};
+use super::rules::Wrong;
+use super::sessions::{self, Sessions};
+use super::steps::{self, Step};
+use crate::options::{Options, Paths, text};
+use crate::secrets;
+
+const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// An applier that holds a part of a transaction takes a minute to stop; its workers can be killed.
+const STOP_LIMIT: Duration = Duration::from_millis(300);
+/// A round of waiting; the next one begins with new facts.
+const APPLY_LIMIT: Duration = Duration::from_secs(2);
+const CLONE_LIMIT: Duration = Duration::from_secs(24 * 3_600);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Session(#[from] sessions::Error),
+    #[error(transparent)]
+    Account(#[from] account::Error),
+    #[error(transparent)]
+    Clone(#[from] cloning::Error),
+    #[error("failed to read a password")]
+    Secrets(#[from] secrets::Error),
+    #[error("failed to wait for the disk")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+impl From<sql::Error> for Error {
+    fn from(error: sql::Error) -> Self {
+        Error::Session(error.into())
+    }
+}
+
+/// What the agent must know of a round that went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    Steps,
+    Founded,
+    AccountsRight,
+    /// The data are the donor's; mysqld ends by itself.
+    Copied,
+    /// Commits wait where nobody may be told that they succeeded.
+    MustKill,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: TroubleKind,
+    pub(crate) error: Error,
+}
+
+pub(crate) struct Tools {
+    pub(crate) sessions: Sessions,
+    pub(crate) paths: Arc<Paths>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) is_cloning: Arc<AtomicBool>,
+}
+
+impl Tools {
+    pub(crate) async fn take(self, steps: Vec<Step>) -> Result<Done, Failure> {
+        let session = self.sessions.take().await;
+        let mut session = session.map_err(|error| Failure {
+            kind: TroubleKind::Other,
+            error: error.into(),
+        })?;
+        let mut done = Done::Steps;
+        for step in &steps {
+            match self.step(&mut session, step).await {
+                Ok(Done::Steps) => {}
+                Ok(other) => done = other,
+                Err(error) => {
+                    self.sessions.keep(session).await;
+                    return Err(Failure {
+                        kind: kind(step),
+                        error,
+                    });
+                }
+            }
+            if done == Done::MustKill {
+                break;
+            }
+        }
+        self.sessions.keep(session).await;
+        Ok(done)
+    }
+
+    async fn step(&self, session: &mut Session, step: &Step) -> Result<Done, Error> {
+        let deadline = Deadline::after(STEP_LIMIT);
+        match step {
+            Step::PutBack(wrong) => put_back(session, wrong).await?,
+            Step::Close => match close::close(session).await? {
+                Closed::Fully => {}
+                Closed::NotInTime => return Ok(Done::MustKill),
+            },
+            Step::StopWaiting => replication::stop_waiting_for_replicas(session, deadline).await?,
+            Step::StopReceiver => replication::stop_receiver(session, deadline).await?,
+            Step::Define(place) => {
+                replication::define_source(session, &self.source(place), deadline).await?;
+            }
+            Step::Change(place) => {
+                replication::change_source(session, &self.source(place), deadline).await?;
+            }
+            Step::StartReceiver => {
+                let credentials = self.sessions.credentials(Job::Replication)?;
+                replication::start_receiver(session, &credentials, deadline).await?;
+            }
+            Step::StartApplier => replication::start_applier(session, deadline).await?,
+            Step::StopApplier => self.stop_applier(session).await?,
+            Step::AwaitApplied => await_applied(session).await?,
+            Step::ForgetSource => {
+                self.stop_applier(session).await?;
+                forget_source(session).await?;
+            }
+            Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
+            Step::AllowOwnWrites => {
+                roles::set_read_only(session, true, deadline).await?;
+                roles::set_super_read_only(session, false, deadline).await?;
+            }
+            Step::Open => {
+                roles::set_read_only(session, false, deadline).await?;
+                roles::set_offline(session, false, deadline).await?;
+            }
+            Step::LetIn => roles::set_offline(session, false, deadline).await?,
+            Step::Found => return self.found(session).await,
+            Step::Accounts => {
+                account::ensure(&self.sessions, &self.paths, &self.options).await?;
+                return Ok(Done::AccountsRight);
+            }
+            Step::Clone { donor, instead_of } => return self.clone(session, donor, *instead_of).await,
+            Step::FinishClone => {
+                // The donor's source, and relay logs that stayed with the donor.
+                replication::reset(session, deadline).await?;
+                self.forget_clone().await?;
+            }
+            Step::ForgetClone => self.forget_clone().await?,
+            Step::ReloadTls => {
+                sql::tls::reload(session, deadline).await?;
+                tracing::info!("mysqld has taken new certificates");
+            }
+            // The agent's.
+            Step::End(_) => {}
+        }
+        Ok(Done::Steps)
+    }
+
+    fn source(&self, place: &Place) -> Source {
+        Source {
+            host: place.host.clone(),
+            port: place.port,
+            authority_file: text(&self.paths.authority()),
+        }
+    }
+
+    async fn stop_applier(&self, session: &mut Session) -> Result<(), Error> {
+        match replication::stop_applier(session, Deadline::after(STOP_LIMIT)).await {
+            Err(sql::Error::Timeout { .. }) => {}
+            ended => return Ok(ended?),
+        }
+        *session = self.sessions.login(Job::Agent).await?;
+        let killed = replication::kill_workers(session, Deadline::after(STEP_LIMIT)).await?;
+        tracing::info!(
+            killed,
+            "the applier held a part of a transaction: its workers were ended"
+        );
+        Ok(replication::stop_applier(session, Deadline::after(STEP_LIMIT)).await?)
+    }
+
+    /// Writable for the agent only, and only meanwhile.
+    async fn found(&self, session: &mut Session) -> Result<Done, Error> {
+        if !account::is_founded(&self.sessions).await? {
+            let deadline = Deadline::after(STEP_LIMIT);
+            roles::set_read_only(session, true, deadline).await?;
+            roles::set_super_read_only(session, false, deadline).await?;
+            let found = account::found(&self.sessions, &self.paths).await;
+            roles::set_super_read_only(session, true, Deadline::after(STEP_LIMIT)).await?;
+            found?;
+        }
+        Ok(Done::Founded)
+    }
+
+    /// The mark is on the disk before the data are touched.
+    async fn clone(&self, session: &mut Session, donor: &Place, instead_of: Uuid) -> Result<Done, Error> {
+        let deadline = Deadline::after(STEP_LIMIT);
+        let credentials = self.sessions.credentials(Job::Clone)?;
+        let before = clone::state(session, deadline).await?.map(|state| state.began);
+        let marker = Marker {
+            instead_of,
+            before,
+            is_copied: false,
+        };
+        self.mark(marker.clone()).await?;
+        self.is_cloning.store(true, Ordering::Relaxed);
+        let donor = clone::Donor {
+            host: donor.host.clone(),
+            port: donor.port,
+        };
+        let authority = text(&self.paths.authority());
+        clone::allow(session, std::slice::from_ref(&donor), Some(&authority), deadline).await?;
+        tracing::info!(donor = donor.host, "a clone begins");
+        // mysqld clones into nothing that is super-read-only; offline and read-only keep clients out.
+        roles::set_offline(session, true, deadline).await?;
+        roles::set_read_only(session, true, deadline).await?;
+        roles::set_super_read_only(session, false, deadline).await?;
+        let ended = clone::clone_from(session, &donor, &credentials, Deadline::after(CLONE_LIMIT)).await;
+        if ended.is_err() && !session.is_closed() {
+            roles::set_super_read_only(session, true, Deadline::after(STEP_LIMIT)).await?;
+        }
+        if ended? == clone::Ended::Unknown {
+            return Ok(Done::Steps);
+        }
+        self.mark(Marker {
+            is_copied: true,
+            ..marker
+        })
+        .await?;
+        Ok(Done::Copied)
+    }
+
+    async fn mark(&self, marker: Marker) -> Result<(), Error> {
+        let paths = self.paths.clone();
+        let kept = tokio::task::spawn_blocking(move || cloning::keep(&paths, &marker)).await;
+        Ok(kept.map_err(Error::Task)??)
+    }
+
+    async fn forget_clone(&self) -> Result<(), Error> {
+        let paths = self.paths.clone();
+        let forgotten = tokio::task::spawn_blocking(move || cloning::forget(&paths)).await;
+        forgotten.map_err(Error::Task)??;
+        self.is_cloning.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// As which trouble a failure is told.
+fn kind(step: &Step) -> TroubleKind {
+    match step {
+        Step::Define(_) | Step::Change(_) | Step::StartReceiver | Step::StartApplier | Step::AwaitApplied => {
+            TroubleKind::ReplicationBroken
+        }
+        Step::Found | Step::Accounts => TroubleKind::AccountsFailed,
+        Step::Clone { .. } | Step::FinishClone | Step::ForgetClone => TroubleKind::CloneFailed,
+        _ => TroubleKind::Other,
+    }
+}
+
+async fn put_back(session: &mut Session, wrong: &[Wrong]) -> Result<(), sql::Error> {
+    let mut failed = Ok(());
+    for Wrong {
+        setting,
+        found,
+        wanted,
+    } in wrong
+    {
+        let deadline = Deadline::after(STEP_LIMIT);
+        if *setting == Setting::PreserveCommitOrder {
+            replication::stop_applier(session, deadline).await?;
+        }
+        match settings::set(session, &[(*setting, wanted.clone())], deadline).await {
+            Ok(()) => tracing::warn!(
+                setting = setting.name(), %found, put_back = %wanted,
+                "a setting that safety needs had been changed"
+            ),
+            Err(error) => failed = Err(error),
+        }
+    }
+    failed
+}
+
+async fn await_applied(session: &mut Session) -> Result<(), sql::Error> {
+    let deadline = Deadline::after(STEP_LIMIT);
+    for channel in status::channels(session, deadline).await? {
+        replication::wait_applied(session, &channel.received, Deadline::after(APPLY_LIMIT)).await?;
+    }
+    Ok(())
+}
+
+/// Looks once more: what was received and is not applied would be lost with the relay log.
+async fn forget_source(session: &mut Session) -> Result<(), sql::Error> {
+    let facts = status::read(session, Deadline::after(STEP_LIMIT)).await?;
+    let is_applied =
+        steps::channel(&facts).is_none_or(|channel| channel.received.is_subset(&facts.gtid_executed));
+    match is_applied {
+        true => replication::reset(session, Deadline::after(STEP_LIMIT)).await,
+        false => Ok(()),
+    }
+}

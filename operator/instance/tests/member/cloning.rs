@@ -1,0 +1,205 @@
+//! Owns the proof of clones: another's data under a new identity, whatever is killed in between.
+//! It must not pass where half a clone is taken for data.
+
+use topology::assignment::{Place as At, Role};
+use topology::gtid::Uuid;
+use topology::report::{Process, TroubleKind};
+
+use crate::block_on;
+use crate::client::Client;
+use crate::controller::{Cluster, Member};
+
+fn incarnation(member: &Member) -> Uuid {
+    member.seen().incarnation
+}
+
+async fn with_rows(test: &str, rows: u32) -> Cluster {
+    let mut cluster = Cluster::new(test, 3).await;
+    let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+    app.run("CREATE TABLE t (a INT PRIMARY KEY AUTO_INCREMENT, b TEXT)")
+        .await
+        .unwrap();
+    app.run("INSERT INTO t (b) VALUES (REPEAT('x', 10000))")
+        .await
+        .unwrap();
+    for _ in 0..rows {
+        app.run("INSERT INTO t (b) SELECT b FROM t").await.unwrap();
+    }
+    for member in &mut cluster.members {
+        member.settled().await;
+    }
+    cluster
+}
+
+/// Ends as a replica whose data are the primary's, with nothing of its own.
+async fn ends_as_a_replica(cluster: &mut Cluster, at: usize, old: Uuid, errant: &str) {
+    let source = cluster.members[0].at();
+    let record = cluster.record.clone();
+    let member = &mut cluster.members[at];
+    member.assign(Some(&record), Role::Replica { source }).await;
+    let report = member.settled().await;
+    let server = report.server.unwrap();
+    assert_ne!(server.incarnation, old);
+    assert!(
+        !server.executed.to_string().contains(errant),
+        "{}",
+        server.executed
+    );
+    assert!(!member.place.outside.join("data/holdfast/clone.json").exists());
+    let mut primary = Client::app(&cluster.members[0].place, "first").await.unwrap();
+    let mut replica = Client::app(&cluster.members[at].place, "first").await.unwrap();
+    let sql = "SELECT COUNT(*) FROM t";
+    assert_eq!(primary.text(sql).await, replica.text(sql).await);
+}
+
+/// A write that no other member has.
+async fn errant_write(member: &Member) {
+    let mut root = Client::root(&member.place).await;
+    root.run("SET GLOBAL super_read_only = 0").await.unwrap();
+    let _ = root.run("CREATE DATABASE errant").await;
+}
+
+#[test]
+fn a_clone_has_the_donors_data_and_a_new_identity() {
+    block_on(async {
+        let mut cluster = with_rows("clone", 8).await;
+        // The donor is a replica: its own replication comes with its data.
+        let donor = cluster.members[1].at();
+        let record = cluster.record.clone();
+        errant_write(&cluster.members[2]).await;
+        let member = &mut cluster.members[2];
+        member
+            .until("drift", |report| report.is_settled && !report.drift.is_empty())
+            .await;
+        let old = incarnation(member);
+        let executed = member.seen().executed.to_string();
+        assert!(
+            executed.contains(&old.to_string()),
+            "the errant write is there: {executed}"
+        );
+        let began = std::time::Instant::now();
+        let role = Role::Clone {
+            donor,
+            instead_of: old,
+        };
+        member.assign(Some(&record), role.clone()).await;
+        let report = member.settled().await;
+        println!("cloned after {:?}", began.elapsed());
+        assert!(report.troubles.is_empty(), "{:?}", report.troubles);
+        let new = incarnation(member);
+        assert_ne!(new, old);
+        assert!(report.server.unwrap().follows.is_none());
+        // Said again, it is done.
+        member.assign(Some(&record), role).await;
+        member.settled().await;
+        assert_eq!(incarnation(member), new);
+        ends_as_a_replica(&mut cluster, 2, old, &old.to_string()).await;
+    });
+}
+
+#[test]
+fn a_clone_that_is_killed_is_made_again() {
+    block_on(async {
+        let mut cluster = with_rows("ckill", 13).await;
+        let donor = cluster.members[1].at();
+        let record = cluster.record.clone();
+        let old = incarnation(&cluster.members[2]);
+        let role = Role::Clone {
+            donor,
+            instead_of: old,
+        };
+        let member = &mut cluster.members[2];
+        member.assign(Some(&record), role).await;
+        let report = member
+            .until(
+                "progress",
+                |report| matches!(report.process, Process::Cloning { percent } if percent > 5),
+            )
+            .await;
+        println!("killed at {:?}", report.process);
+        member.place.kill_agent();
+        assert!(member.place.outside.join("data/holdfast/clone.json").exists());
+        member.place.start();
+        let report = member
+            .until("the second clone", |report| {
+                report.is_settled
+                    && report
+                        .server
+                        .as_ref()
+                        .is_some_and(|server| server.incarnation != old)
+            })
+            .await;
+        println!("{:?} {:?}", report.process, report.troubles);
+        ends_as_a_replica(&mut cluster, 2, old, "nothing").await;
+    });
+}
+
+#[test]
+fn data_that_a_clone_ruined_are_given_up() {
+    block_on(async {
+        let mut cluster = with_rows("cruin", 13).await;
+        let donor = cluster.members[1].at();
+        let record = cluster.record.clone();
+        let old = incarnation(&cluster.members[2]);
+        let role = Role::Clone {
+            donor,
+            instead_of: old,
+        };
+        let member = &mut cluster.members[2];
+        member.assign(Some(&record), role).await;
+        member
+            .until(
+                "progress",
+                |report| matches!(report.process, Process::Cloning { percent } if percent > 5),
+            )
+            .await;
+        member.place.kill_mysqld();
+        // Nobody wants the clone any more: what is left is nobody's data.
+        member.assign(Some(&record), Role::Hold).await;
+        let report = member
+            .until("new data", |report| {
+                report.is_settled
+                    && report
+                        .server
+                        .as_ref()
+                        .is_some_and(|server| server.incarnation != old)
+            })
+            .await;
+        assert!(report.server.unwrap().executed.is_empty());
+        ends_as_a_replica(&mut cluster, 2, old, "nothing").await;
+    });
+}
+
+#[test]
+fn a_clone_from_nobody_leaves_the_data_alone() {
+    block_on(async {
+        let mut cluster = with_rows("cnone", 1).await;
+        let record = cluster.record.clone();
+        let old = incarnation(&cluster.members[2]);
+        let donor = At {
+            member: "gone".into(),
+            host: "127.0.0.1".into(),
+            port: 1,
+        };
+        let role = Role::Clone {
+            donor,
+            instead_of: old,
+        };
+        let member = &mut cluster.members[2];
+        member.assign(Some(&record), role).await;
+        let kind = TroubleKind::CloneFailed;
+        let report = member
+            .until("a failure", |report| {
+                report.troubles.iter().any(|one| one.kind == kind)
+            })
+            .await;
+        println!("{:?}", report.troubles);
+        let source = cluster.members[0].at();
+        let member = &mut cluster.members[2];
+        member.assign(Some(&record), Role::Replica { source }).await;
+        let report = member.settled().await;
+        assert_eq!(report.server.unwrap().incarnation, old);
+        let mut replica = Client::app(&cluster.members[2].place, "first").await.unwrap();
+        assert_eq!(replica.text("SELECT COUNT(*) FROM t").await, "2");
+    });
+}

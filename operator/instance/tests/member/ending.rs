@@ -1,0 +1,97 @@
+//! Owns the proof of ends: a client whose write nobody acknowledged never hears OK, a replica ends cleanly.
+//! It must not depend on how long the end may take.
+
+use topology::assignment::Role;
+
+use crate::block_on;
+use crate::client::{Client, code};
+use crate::controller::Cluster;
+
+#[test]
+fn no_end_answers_a_waiting_write_with_ok() {
+    block_on(async {
+        let mut cluster = Cluster::new("term", 3).await;
+        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        let later = cluster.record.next_epoch();
+        for member in &mut cluster.members[1..] {
+            member.assign(Some(&later), Role::Hold).await;
+            member.settled().await;
+        }
+        let writing = tokio::spawn(async move { app.run("INSERT INTO t VALUES (1)").await });
+        let primary = &mut cluster.members[0];
+        primary
+            .until("a waiter", |report| {
+                report.server.as_ref().is_some_and(|server| server.has_waiters)
+            })
+            .await;
+        primary.place.signal_agent("TERM");
+        let ended = writing.await.unwrap();
+        println!("the waiting write heard {ended:?}");
+        assert_ne!(code(&ended), 0);
+        assert_eq!(primary.place.wait_end(), Some(0));
+        let log = primary.place.log();
+        assert!(
+            !log.contains("Forced shutdown"),
+            "mysqld was asked to end with a waiter"
+        );
+        assert!(log.contains("signal 9"));
+    });
+}
+
+#[test]
+fn whoever_has_no_waiters_ends_cleanly() {
+    block_on(async {
+        let mut cluster = Cluster::new("clean", 3).await;
+        for at in [2, 0] {
+            let place = &mut cluster.members[at].place;
+            place.signal_agent("TERM");
+            assert_eq!(place.wait_end(), Some(0));
+            assert!(place.log().contains("Shutdown complete"), "member {at}");
+        }
+        // The promise holds over a clean end as over any other.
+        cluster.members[0].place.start();
+        let primary = &mut cluster.members[0];
+        primary.until("the restart", |report| !report.is_settled).await;
+        primary.settled().await;
+    });
+}
+
+#[test]
+fn a_primary_that_is_replaced_releases_nobody_and_follows() {
+    block_on(async {
+        let mut cluster = Cluster::new("move", 3).await;
+        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+        // Frozen, all of them, as a failover would.
+        let mut next = cluster.record.next_epoch();
+        next.primary = cluster.members[1].place.member.clone();
+        for at in [1, 2, 0] {
+            cluster.members[at].assign(Some(&next), Role::Hold).await;
+            cluster.members[at].settled().await;
+        }
+        assert_eq!(code(&app.run("INSERT INTO t VALUES (2)").await) == 0, false);
+        let began = std::time::Instant::now();
+        let source = cluster.members[1].at();
+        cluster.members[1]
+            .assign(Some(&next), Role::Primary { wait_for: 1 })
+            .await;
+        for at in [2, 0] {
+            let source = source.clone();
+            cluster.members[at]
+                .assign(Some(&next), Role::Replica { source })
+                .await;
+        }
+        let report = cluster.members[1].settled().await;
+        println!("another primary open after {:?}", began.elapsed());
+        let server = report.server.unwrap();
+        assert!(server.is_open && server.follows.is_none());
+        for at in [0, 2] {
+            cluster.members[at].settled().await;
+        }
+        let mut app = Client::app(&cluster.members[1].place, "first").await.unwrap();
+        app.run("INSERT INTO t VALUES (2)").await.unwrap();
+        assert_eq!(app.text("SELECT COUNT(*) FROM t").await, "2");
+    });
+}

@@ -1,0 +1,34 @@
+//! Owns the proof of a cluster's beginning: three empty volumes become a primary and its replicas.
+//! It must not need a controller's decisions.
+
+use crate::block_on;
+use crate::client::{Client, code};
+use crate::controller::{Cluster, identity};
+
+#[test]
+fn three_empty_volumes_become_a_cluster() {
+    block_on(async {
+        let mut cluster = Cluster::new("found", 3).await;
+        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+        let primary = cluster.members[0].settled().await;
+        let server = primary.server.unwrap();
+        assert!(server.is_open && server.follows.is_none());
+        assert_eq!((server.waits_for, server.acknowledging), (Some(1), 2));
+        assert!(server.executed.to_string().contains(&format!("{}:1", identity())));
+        for member in &mut cluster.members[1..] {
+            let place = &member.place;
+            let mut replica = Client::app(place, "first").await.unwrap();
+            assert_eq!(code(&replica.run("INSERT INTO t VALUES (2)").await), 1290);
+            let executed = server.executed.clone();
+            member
+                .until("the rows", |report| {
+                    let seen = report.server.as_ref();
+                    seen.is_some_and(|seen| executed.is_subset(&seen.executed))
+                })
+                .await;
+            assert_eq!(replica.text("SELECT COUNT(*) FROM t").await, "1");
+        }
+    });
+}
