@@ -28,22 +28,47 @@ pub struct InstanceOptions {
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA", default_value = "/data")]
     data: PathBuf,
     /// ca.crt, tls.crt and tls.key
-    #[arg(long, value_name = "DIR", env = "HOLDFAST_TLS", default_value = "/holdfast/tls")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOLDFAST_TLS",
+        default_value = "/holdfast/tls"
+    )]
     tls: PathBuf,
     /// One file an account
-    #[arg(long, value_name = "DIR", env = "HOLDFAST_PASSWORDS", default_value = "/holdfast/passwords")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOLDFAST_PASSWORDS",
+        default_value = "/holdfast/passwords"
+    )]
     passwords: PathBuf,
     /// username, password and database of the application's user
-    #[arg(long, value_name = "DIR", env = "HOLDFAST_APP", default_value = "/holdfast/app")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOLDFAST_APP",
+        default_value = "/holdfast/app"
+    )]
     app: PathBuf,
     /// Listen on this address only
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_ADDRESS")]
     address: Option<IpAddr>,
     /// Clients, replicas and clones
-    #[arg(long, value_name = "PORT", env = "HOLDFAST_MYSQL_PORT", default_value_t = 3306)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "HOLDFAST_MYSQL_PORT",
+        default_value_t = 3306
+    )]
     mysql_port: u16,
     /// The controller's stream
-    #[arg(long, value_name = "PORT", env = "HOLDFAST_AGENT_PORT", default_value_t = 9306)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "HOLDFAST_AGENT_PORT",
+        default_value_t = 9306
+    )]
     agent_port: u16,
     /// Probes and metrics
     #[arg(long, value_name = "PORT", env = "HOLDFAST_HTTP_PORT", default_value_t = 9307)]

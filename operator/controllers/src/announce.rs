@@ -49,7 +49,7 @@ fn state(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> Option<Notice
     Some(Notice {
         is_warning: ALARMING.contains(&is),
         reason: "StateChanged",
-        action: "Observe",
+        action: "Observe".into(),
         note: match was {
             Some(was) => format!("{was} → {is}: {why}"),
             None => format!("{is}: {why}"),
@@ -79,7 +79,7 @@ fn promoted(promotion: &Promotion) -> Notice {
             PromotionKind::Switchover => "SwitchedOver",
             PromotionKind::Failover => "FailedOver",
         },
-        action: "Promote",
+        action: "Promote".into(),
         note: match promotion.kind {
             PromotionKind::Bootstrap => format!("{to} takes writes, in epoch {epoch}"),
             PromotionKind::Switchover | PromotionKind::Failover => format!(
@@ -104,7 +104,7 @@ fn stalled(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> Option<Noti
     Some(Notice {
         is_warning: true,
         reason: reason.as_str(),
-        action: "Refuse",
+        action: "Refuse".into(),
         note: is.1,
     })
 }
@@ -135,7 +135,7 @@ fn member(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
     Some(Notice {
         is_warning: is_bad,
         reason,
-        action: "Observe",
+        action: "Observe".into(),
         note,
     })
 }

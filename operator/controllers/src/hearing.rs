@@ -115,7 +115,7 @@ fn restored(before: &Report, now: &Report) -> Vec<Notice> {
         .map(|(name, drift)| Notice {
             is_warning: true,
             reason: "SettingRestored",
-            action: "Restore",
+            action: format!("Restore {name}").into(),
             note: format!(
                 "{}: somebody set {name} to {}; it was put back to {}, since acknowledged writes depend on it",
                 now.member, drift.found, drift.put_back

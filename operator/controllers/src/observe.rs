@@ -194,7 +194,7 @@ mod tests {
         let volume = observed.members["orders-4"].volume.as_ref().unwrap();
         assert!(!volume.is_of_this_cluster);
         // Unknown is not "attached long ago".
-        assert_eq!(observed.members["orders-0"].attached_at_ping, None);
+        assert_eq!(observed.members["orders-0"].goal, None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What may take its time: supplies, status, Events, asking why something is stuck.
 //! Must not hold up a decision: it runs beside the loop, one job at a time.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,8 @@ const EVENTS_LIMIT: u32 = 100;
 pub(crate) struct Notice {
     pub(crate) is_warning: bool,
     pub(crate) reason: &'static str,
-    pub(crate) action: &'static str,
+    /// Events of one reason and action are counted as one.
+    pub(crate) action: Cow<'static, str>,
     pub(crate) note: String,
 }
 
@@ -119,7 +121,7 @@ pub(crate) async fn publish(
                 false => EventType::Normal,
             },
             reason: notice.reason,
-            action: notice.action,
+            action: &notice.action,
             note: &notice.note,
         };
         context.events.publish(&about, note).await?;

@@ -92,7 +92,7 @@ impl ClusterLoop {
         Ok((!claims.is_empty()).then(|| Notice {
             is_warning: false,
             reason: "VolumesDeleted",
-            action: "Remove",
+            action: "Remove".into(),
             note: format!(
                 "deleted with the cluster, as spec.deletionPolicy says: {}",
                 names(claims)
@@ -118,7 +118,7 @@ fn retained(claims: &[PersistentVolumeClaim]) -> Option<Notice> {
     (!claims.is_empty()).then(|| Notice {
         is_warning: false,
         reason: "VolumesRetained",
-        action: "Remove",
+        action: "Remove".into(),
         note: format!(
             "kept, with the Secret of their passwords, as spec.deletionPolicy says: {}. A cluster of the same name \
              takes them over. If the data are not needed any more, delete these PersistentVolumeClaims and the Secret",

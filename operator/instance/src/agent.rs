@@ -266,10 +266,9 @@ impl Agent {
             let exit = process.ended().await;
             let _ = events.send(Event::Ended(number, exit)).await;
         };
-        let is_tls_required = self.server().is_tls_required;
-        let wanted = self.server().parameters.clone();
+        let is_tls_required = prepared.server.is_tls_required;
         let in_force = InForce {
-            considered: (wanted, is_tls_required),
+            considered: (prepared.server.parameters, is_tls_required),
             parameters: prepared.parameters,
             is_tls_required,
             awaiting: Default::default(),
@@ -293,6 +292,7 @@ impl Agent {
             certificates: self.certificates(),
             in_force,
             is_ending: false,
+            close_by: None,
             nudge,
             tasks: vec![
                 Task::spawn(sampler.run()),

@@ -76,7 +76,9 @@ pub async fn start_receiver(
     if credentials.password.expose().len() > PASSWORD_LIMIT {
         return Err(Error::Input {
             doing: "start the receiver",
-            what: format!("the password has more than {PASSWORD_LIMIT} characters, which a receiver would cut off"),
+            what: format!(
+                "the password has more than {PASSWORD_LIMIT} characters, which a receiver would cut off"
+            ),
         });
     }
     let sql = Zeroizing::new(format!(

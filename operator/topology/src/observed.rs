@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::report::Report;
 
 /// What the user asks for, as far as decisions need it. It passed the API's own validation.
@@ -62,14 +62,13 @@ pub struct Member {
     pub report: Option<Report>,
     /// When it came.
     pub reported_at: Timestamp,
-    /// The ping that was last sent to the primary when it came: a report of the primary that heard a
-    /// later one is younger than this report.
+    /// The ping that was last sent to anybody when it came: a report that heard a later one is younger.
     pub reported_at_ping: u64,
     /// Whether the connection is open.
     pub is_connected: bool,
-    /// The ping that was last sent to the primary when the report came that first showed this incarnation
-    /// receiving from the primary of this epoch, without a break since.
-    pub attached_at_ping: Option<u64>,
+    /// What the primary of this epoch had at a moment after this incarnation attached to it: who holds
+    /// that, and follows still, has everything acknowledged so far.
+    pub goal: Option<GtidSet>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::observed::Observed;
 use crate::report::Report;
 
@@ -25,10 +25,11 @@ struct Attached {
     host: String,
     epoch: u64,
     ping: u64,
+    goal: Option<GtidSet>,
 }
 
 impl Watch {
-    /// `ping` is the number of the ping sent last to the primary.
+    /// `ping` is the number of the ping sent last to anybody.
     pub fn heard(&mut self, report: &Report, ping: u64) {
         let attached = attached(report, ping);
         let seen = self.members.entry(report.member.clone()).or_insert(Seen {
@@ -40,15 +41,31 @@ impl Watch {
             (Some(before), Some(now)) if before.is_same_as(&now) => Some(before),
             (_, now) => now,
         };
+        self.set_goals(report);
+    }
+
+    /// A report of the primary that is younger than an attachment says what is to be caught up with.
+    fn set_goals(&mut self, report: &Report) {
+        let record = report.assignment.as_ref().and_then(|order| order.record.as_ref());
+        let Some((record, server)) = record.zip(report.server.as_ref()) else {
+            return;
+        };
+        if record.primary != report.member {
+            return;
+        }
+        for (name, seen) in &mut self.members {
+            if let Some(attached) = seen.attached.as_mut().filter(|_| *name != report.member)
+                && attached.goal.is_none()
+                && attached.epoch == record.term.epoch
+                && report.heard > attached.ping
+            {
+                attached.goal = Some(server.executed.clone());
+            }
+        }
     }
 
     pub fn lost(&mut self, member: &str) {
         self.members.remove(member);
-    }
-
-    /// The primary's connection is new, or another member is primary: its pings begin again.
-    pub fn pings_begin(&mut self) {
-        self.members.clear();
     }
 
     /// Writes what is known into the observation. What is not known can prove nothing.
@@ -56,7 +73,7 @@ impl Watch {
         for (name, member) in &mut seen.members {
             let known = self.members.get(name);
             member.reported_at_ping = known.map_or(u64::MAX, |known| known.reported_at_ping);
-            member.attached_at_ping = known.and_then(|known| known.attached.as_ref().map(|at| at.ping));
+            member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
         }
     }
 }
@@ -75,5 +92,6 @@ fn attached(report: &Report, ping: u64) -> Option<Attached> {
         host: follows.host.clone(),
         epoch: report.assignment.as_ref().map_or(0, |order| order.term().epoch),
         ping,
+        goal: None,
     })
 }

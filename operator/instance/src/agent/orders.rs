@@ -1,6 +1,8 @@
 //! Orders of controllers: judged, kept on the volume, answered, then obeyed.
 //! Must not obey before it is on the disk.
 
+use std::time::{Duration, Instant};
+
 use agent_api::server::{Order, Refused};
 use sql::epoch;
 use topology::assignment::{Assignment, Role};
@@ -8,7 +10,11 @@ use topology::term::Term;
 
 use super::run::Task;
 use super::{Agent, Event};
+use crate::member::steps;
 use crate::promise::{self, Promise};
+
+/// For an old primary that does not answer, or does not become read-only.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// An order that was written, or could not be.
 pub(crate) struct Kept {
@@ -85,12 +91,21 @@ impl Agent {
         self.steps.reset();
         self.told.begin_anew();
         let tick = self.clock.tick();
+        let may_stay_open = self
+            .promise
+            .assignment()
+            .is_some_and(|assignment| matches!(assignment.role, Role::Primary { .. } | Role::Found));
         if let Some(run) = self.run.as_mut() {
+            let is_closed = run.seen.as_ref().is_none_or(|seen| steps::is_closed(&seen.facts));
+            run.close_by = match may_stay_open || is_closed {
+                true => None,
+                false => run.close_by.or(Some(Instant::now() + CLOSE_LIMIT)),
+            };
             run.stale_before = tick;
             run.nudge.notify_one();
         }
         if matches!(self.phase, super::Phase::Waiting(_)) {
-            self.phase = super::Phase::Waiting(std::time::Instant::now());
+            self.phase = super::Phase::Waiting(Instant::now());
         }
     }
 

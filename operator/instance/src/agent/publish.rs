@@ -262,7 +262,10 @@ pub(crate) fn first(member: &str, assignment: Option<&Assignment>, started: u64)
 impl Agent {
     pub(crate) fn publish(&mut self) {
         let is_settled = self.is_settled();
-        self.told.was_settled |= is_settled;
+        if is_settled {
+            self.told.was_settled = true;
+            self.told.forget_job();
+        }
         let run = self.run.as_ref();
         let seen = run.and_then(|run| run.seen.as_deref());
         let report = Report {

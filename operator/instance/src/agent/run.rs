@@ -63,6 +63,8 @@ pub(crate) struct Run {
     pub(crate) accounts: Option<u64>,
     pub(crate) certificates: u64,
     pub(crate) in_force: InForce,
+    /// It lost the role of a primary: closed by then, or killed.
+    pub(crate) close_by: Option<Instant>,
     /// Its end is no accident.
     pub(crate) is_ending: bool,
     pub(crate) nudge: Arc<Notify>,

@@ -31,6 +31,10 @@ impl Agent {
             self.told.certificates = self.certificates();
         }
         self.aim();
+        if self.is_overdue(now) {
+            tracing::warn!("an old primary does not close: mysqld is killed");
+            return self.kill(After::Start);
+        }
         if self.job.is_some() {
             return;
         }
@@ -50,6 +54,17 @@ impl Agent {
             return self.begin_steps(planned, app, certificates);
         }
         self.steer_parameters(now);
+    }
+
+    /// It should have been closed by now.
+    fn is_overdue(&mut self, now: Instant) -> bool {
+        let Some(run) = self.run.as_mut() else {
+            return false;
+        };
+        if run.fresh().is_some_and(|seen| steps::is_closed(&seen.facts)) {
+            run.close_by = None;
+        }
+        run.close_by.is_some_and(|by| by <= now)
     }
 
     /// The next steps; `None` without facts that may be planned with.

@@ -21,6 +21,14 @@ pub(crate) enum Closed {
 }
 
 pub(crate) async fn close(session: &mut Session) -> Result<Closed, Error> {
+    match try_to_close(session).await {
+        // It hangs, and with it somebody's commit perhaps.
+        Err(Error::Timeout { .. }) => Ok(Closed::NotInTime),
+        closed => closed,
+    }
+}
+
+async fn try_to_close(session: &mut Session) -> Result<Closed, Error> {
     let deadline = Deadline::after(CLIENTS_LIMIT);
     // Ends those who hold no right of ours, and admits none; replicas stay.
     roles::set_offline(session, true, deadline).await?;
@@ -28,7 +36,6 @@ pub(crate) async fn close(session: &mut Session) -> Result<Closed, Error> {
     let deadline = Deadline::after(READ_ONLY_LIMIT);
     match roles::set_super_read_only(session, true, deadline).await {
         Ok(()) => {}
-        Err(Error::Timeout { .. }) => return Ok(Closed::NotInTime),
         Err(error) if error.code() == Some(roles::LOCK_TIMEOUT) => return Ok(Closed::NotInTime),
         Err(error) => return Err(error),
     }

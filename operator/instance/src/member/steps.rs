@@ -293,6 +293,11 @@ pub(crate) fn is_open(facts: &Facts) -> bool {
     is_off(Setting::SuperReadOnly) && is_off(Setting::ReadOnly) && is_off(Setting::OfflineMode)
 }
 
+/// Nobody may write, not even the agent.
+pub(crate) fn is_closed(facts: &Facts) -> bool {
+    flag(facts, Setting::SuperReadOnly)
+}
+
 fn clone(facts: &Facts, donor: &Place, instead_of: Uuid) -> Vec<Step> {
     let mut steps = hold(facts);
     if facts.server_uuid != instead_of {

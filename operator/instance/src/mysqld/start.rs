@@ -86,6 +86,8 @@ impl Setup {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) program: Program,
+    /// What was asked for.
+    pub(crate) server: Server,
     /// Those in the file.
     pub(crate) parameters: Parameters,
     /// Why they are not those that were asked for.
@@ -117,6 +119,7 @@ pub(crate) async fn prepare(setup: &Setup, server: &Server) -> Result<Prepared, 
     parameters::write(&input, &parameters)?;
     Ok(Prepared {
         program,
+        server: server.clone(),
         parameters,
         refused,
     })

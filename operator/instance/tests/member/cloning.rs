@@ -3,11 +3,12 @@
 
 use topology::assignment::{Place as At, Role};
 use topology::gtid::Uuid;
-use topology::report::{Process, TroubleKind};
+use topology::report::TroubleKind;
 
 use crate::block_on;
 use crate::client::Client;
 use crate::controller::{Cluster, Member};
+use crate::place::signal;
 
 fn incarnation(member: &Member) -> Uuid {
     member.seen().incarnation
@@ -37,7 +38,15 @@ async fn ends_as_a_replica(cluster: &mut Cluster, at: usize, old: Uuid, errant: 
     let record = cluster.record.clone();
     let member = &mut cluster.members[at];
     member.assign(Some(&record), Role::Replica { source }).await;
-    let report = member.settled().await;
+    member.settled().await;
+    let primary = cluster.members[0].settled().await.server.unwrap().executed;
+    let report = cluster.members[at]
+        .until("the rest", |report| {
+            let server = report.server.as_ref();
+            server.is_some_and(|server| primary.is_subset(&server.executed))
+        })
+        .await;
+    let member = &cluster.members[at];
     let server = report.server.unwrap();
     assert_ne!(server.incarnation, old);
     assert!(
@@ -50,6 +59,25 @@ async fn ends_as_a_replica(cluster: &mut Cluster, at: usize, old: Uuid, errant: 
     let mut replica = Client::app(&cluster.members[at].place, "first").await.unwrap();
     let sql = "SELECT COUNT(*) FROM t";
     assert_eq!(primary.text(sql).await, replica.text(sql).await);
+}
+
+/// Freezes the donor, the second member, when the data of the third have gone and only a part of the
+/// donor's has come. Returns the donor's process.
+async fn freeze_in_the_middle(cluster: &Cluster) -> u32 {
+    let mut root = Client::root(&cluster.members[2].place).await;
+    let donor = cluster.members[1].place.mysqld_pid().unwrap();
+    let sql =
+        "SELECT COALESCE(MAX(STATE), '') FROM performance_schema.clone_progress WHERE STAGE = 'FILE COPY'";
+    let began = std::time::Instant::now();
+    while root.text(sql).await != "In Progress" {
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(30),
+            "no clone begins"
+        );
+    }
+    signal("STOP", donor);
+    assert_eq!(root.text(sql).await, "In Progress");
+    donor
 }
 
 /// A write that no other member has.
@@ -110,15 +138,11 @@ fn a_clone_that_is_killed_is_made_again() {
         };
         let member = &mut cluster.members[2];
         member.assign(Some(&record), role).await;
-        let report = member
-            .until(
-                "progress",
-                |report| matches!(report.process, Process::Cloning { percent } if percent > 5),
-            )
-            .await;
-        println!("killed at {:?}", report.process);
+        let donor = freeze_in_the_middle(&cluster).await;
+        let member = &mut cluster.members[2];
         member.place.kill_agent();
         assert!(member.place.outside.join("data/holdfast/clone.json").exists());
+        signal("CONT", donor);
         member.place.start();
         let report = member
             .until("the second clone", |report| {
@@ -147,13 +171,10 @@ fn data_that_a_clone_ruined_are_given_up() {
         };
         let member = &mut cluster.members[2];
         member.assign(Some(&record), role).await;
-        member
-            .until(
-                "progress",
-                |report| matches!(report.process, Process::Cloning { percent } if percent > 5),
-            )
-            .await;
+        let donor = freeze_in_the_middle(&cluster).await;
+        let member = &mut cluster.members[2];
         member.place.kill_mysqld();
+        signal("CONT", donor);
         // Nobody wants the clone any more: what is left is nobody's data.
         member.assign(Some(&record), Role::Hold).await;
         let report = member

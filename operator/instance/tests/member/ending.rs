@@ -95,3 +95,21 @@ fn a_primary_that_is_replaced_releases_nobody_and_follows() {
         assert_eq!(app.text("SELECT COUNT(*) FROM t").await, "2");
     });
 }
+
+#[test]
+fn an_old_primary_that_is_frozen_is_killed() {
+    block_on(async {
+        let mut cluster = Cluster::new("ice", 2).await;
+        let later = cluster.record.next_epoch();
+        let primary = &mut cluster.members[0];
+        let pid = primary.place.mysqld_pid().unwrap();
+        crate::place::signal("STOP", pid);
+        let began = std::time::Instant::now();
+        primary.assign(Some(&later), Role::Hold).await;
+        primary.until("the end", |report| report.server.is_none()).await;
+        println!("killed after {:?}", began.elapsed());
+        let report = primary.settled().await;
+        assert!(!report.server.unwrap().is_open);
+        assert_ne!(primary.place.mysqld_pid(), Some(pid));
+    });
+}

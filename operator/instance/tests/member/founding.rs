@@ -32,3 +32,22 @@ fn three_empty_volumes_become_a_cluster() {
         }
     });
 }
+
+#[test]
+fn a_member_alone_is_a_cluster() {
+    block_on(async {
+        let mut cluster = Cluster::new("one", 1).await;
+        let report = cluster.members[0].settled().await;
+        let server = report.server.unwrap();
+        assert!(server.is_open && server.waits_for.is_none());
+        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        cluster.members[0].place.kill_mysqld();
+        cluster.members[0]
+            .until("the end", |report| report.server.is_none())
+            .await;
+        cluster.members[0].settled().await;
+        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
+        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+    });
+}

@@ -275,17 +275,19 @@ fn is_quiet(seen: &Observed, before: &Record, name: &str) -> bool {
 
 /// What the primary had after this incarnation attached is all there.
 fn holds_all(seen: &Observed, before: &Record, name: &str, incarnation: Uuid) -> bool {
-    let (Some((member, _, server)), Some((_, told, primary))) =
+    let (Some((member, _, server)), Some((_, _, primary))) =
         (server(seen, name), server(seen, &before.primary))
     else {
         return false;
     };
-    let is_later = member.attached_at_ping.is_some_and(|ping| told.heard > ping);
-    let has_all = primary
-        .executed
-        .is_subset(&server.executed.union(&server.received));
+    let all = server.executed.union(&server.received);
+    let has_all = member.goal.as_ref().is_some_and(|goal| goal.is_subset(&all));
+    let is_following = server
+        .follows
+        .as_ref()
+        .is_some_and(|follows| follows.is_receiving);
     server.incarnation == incarnation
         && before.counts(&before.primary, primary.incarnation)
-        && is_later
+        && is_following
         && has_all
 }

@@ -46,17 +46,14 @@ pub(super) fn joined(scene: &Scene<'_>) -> Change {
 
 /// It holds what the primary had at a moment after it attached to the primary itself.
 pub(super) fn has_everything(scene: &Scene<'_>, at: Running<'_>) -> bool {
-    let (Some(primary), Some(attached)) = (scene.living_primary(), at.member.attached_at_ping) else {
+    let (Some(primary), Some(goal)) = (scene.living_primary(), at.member.goal.as_ref()) else {
         return false;
     };
     let all = everything(at.server);
     let is_own = |uuid| uuid == primary.server.incarnation || uuid == scene.record.identity;
     // What it has beyond the primary's report can only be newer if the primary wrote it.
     let extra = all.subtract(&primary.server.executed);
-    scene.follows_primary(at)
-        && primary.report.heard > attached
-        && primary.server.executed.is_subset(&all)
-        && extra.sources().all(|source| is_own(source.uuid))
+    scene.follows_primary(at) && goal.is_subset(&all) && extra.sources().all(|source| is_own(source.uuid))
 }
 
 fn added(scene: &Scene<'_>) -> Change {

@@ -82,7 +82,6 @@ pub(crate) struct Sim {
     pub(crate) had_primary: bool,
     watch: Watch,
     ping: u64,
-    watched_primary: Option<String>,
     numbers: u64,
 }
 
@@ -114,7 +113,6 @@ impl Sim {
             had_primary: false,
             watch: Watch::default(),
             ping: 0,
-            watched_primary: None,
             numbers: 0,
         }
     }
@@ -192,11 +190,6 @@ impl Sim {
 
     /// One pass of the controller: nothing that the check refuses is done.
     pub(crate) fn pass(&mut self, dice: &mut Dice) {
-        let primary = self.record.as_ref().map(|record| record.primary.clone());
-        if primary != self.watched_primary {
-            self.watched_primary = primary;
-            self.watch.pings_begin();
-        }
         let seen = self.observed();
         let decision = decide(&self.spec, &seen, self.record.as_ref(), self.now);
         if let Err(found) = check(&self.spec, &seen, self.record.as_ref(), &decision.plan) {
