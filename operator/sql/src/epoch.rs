@@ -149,18 +149,36 @@ fn parse_epoch(row: &Row) -> Result<Epoch, Error> {
     })
 }
 
-/// Writes the heartbeat. It is also the write that provokes a lost acknowledgement again.
+/// The row of the heartbeat itself; the others are for nudges.
+const BEAT_ROW: u8 = 1;
+
+/// Writes the heartbeat.
 pub async fn beat(session: &mut Session, epoch: u64, deadline: Deadline) -> Result<(), Error> {
+    write_row(session, "write the heartbeat", BEAT_ROW, epoch, deadline).await
+}
+
+/// A write that waits for none before it: whoever acknowledges it acknowledges all before it, too. A
+/// commit that waits for an acknowledgement that was lost, or sent before it was asked for, is freed so.
+/// Each of several that wait at once needs a number of its own, since it holds a row.
+pub async fn nudge(session: &mut Session, number: u8, epoch: u64, deadline: Deadline) -> Result<(), Error> {
+    let row = number.saturating_add(BEAT_ROW + 1);
+    write_row(session, "nudge a commit that waits", row, epoch, deadline).await
+}
+
+async fn write_row(
+    session: &mut Session,
+    doing: &'static str,
+    row: u8,
+    epoch: u64,
+    deadline: Deadline,
+) -> Result<(), Error> {
     let sql = format!(
         "INSERT INTO holdfast.heartbeat (id, beat, epoch, server_uuid, written_at) \
-         VALUES (1, 1, {epoch}, @@GLOBAL.server_uuid, UTC_TIMESTAMP(6)) AS new \
+         VALUES ({row}, 1, {epoch}, @@GLOBAL.server_uuid, UTC_TIMESTAMP(6)) AS new \
          ON DUPLICATE KEY UPDATE beat = heartbeat.beat + 1, epoch = new.epoch, \
          server_uuid = new.server_uuid, written_at = new.written_at"
     );
-    session
-        .run("write the heartbeat", &sql, deadline)
-        .await
-        .map(|_| ())
+    session.run(doing, &sql, deadline).await.map(|_| ())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

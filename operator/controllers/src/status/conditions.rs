@@ -7,7 +7,7 @@ use kit::conditions::{self, Finding, Status};
 
 use super::{Findings, Stall};
 use crds::conditions::{ConditionType, Reason as Word};
-use topology::decision::{ClusterState, Decision, MemberRole, Refusal};
+use topology::decision::{ClusterState, Decision, MemberRole, Reason, Refusal};
 use topology::report::TroubleKind;
 
 /// A condition with its status: `None` leaves it out.
@@ -57,7 +57,10 @@ fn ready(findings: &Findings<'_>, stall: Option<&Stall>) -> Said {
     let ready = decision.members.values().filter(|member| member.is_ready).count();
     let primary = findings.record.map(|record| record.primary.as_str());
     if usize::from(wanted) == ready && decision.members.len() == ready && is_available(findings) {
-        let message = format!("{ready}/{wanted} ready, primary {}", primary.unwrap_or("none"));
+        let mut message = format!("{ready}/{wanted} ready, primary {}", primary.unwrap_or("none"));
+        for pending in decision.because.iter().filter(|reason| is_pending(reason)) {
+            message.push_str(&format!("; {pending}"));
+        }
         return said(type_, Status::True, Word::AllInstancesReady, message);
     }
     let reason = match without_primary(findings, decision) {
@@ -65,6 +68,11 @@ fn ready(findings: &Findings<'_>, stall: Option<&Stall>) -> Said {
         None => Word::InstancesNotReady,
     };
     said(type_, Status::False, reason, sentence(decision, ready, wanted))
+}
+
+/// Said also while all is well: it waits for a person.
+fn is_pending(reason: &Reason) -> bool {
+    matches!(reason, Reason::PrimaryRestartPending { .. })
 }
 
 fn primary_available(findings: &Findings<'_>) -> Said {

@@ -18,6 +18,10 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Given up, a write waits on in the server; a new one would wait behind it.
 const WRITE_LIMIT: Duration = Duration::from_secs(3_600);
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// A write that waits so long is nudged, again and again.
+const NUDGE_PERIOD: Duration = Duration::from_secs(1);
+/// Nudges that may wait in the server at once.
+const NUDGES_LIMIT: u8 = 16;
 
 /// What writes should prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +122,25 @@ impl Beats {
         }
     }
 
+    /// Where enough replicas are attached and still nothing moves, a fresh write moves it: each waits in a
+    /// session of its own, and is given up without taking it back.
+    async fn nudge(&self, goal: &Goal, nudges: &mut u8) {
+        let tried = async {
+            let mut session = self.sessions.login(Job::Agent).await?;
+            let (_, source) = status::semi_sync(&mut session, Deadline::after(NUDGE_PERIOD)).await?;
+            let is_stuck = source.is_some_and(|source| source.clients >= u64::from(goal.proof.wait_for));
+            if is_stuck && *nudges < NUDGES_LIMIT {
+                *nudges += 1;
+                tracing::warn!(nudges = *nudges, "a commit waits though replicas are attached: nudged");
+                let epoch = goal.proof.term.epoch;
+                epoch::nudge(&mut session, *nudges, epoch, Deadline::after(NUDGE_PERIOD)).await?;
+            }
+            Ok::<(), sessions::Error>(())
+        };
+        // It is the write before that counts, and its own failure that is told.
+        let _ = tried.await;
+    }
+
     /// Whether it proves what it should; a later one of the same goal proves it again.
     async fn write(
         &self,
@@ -135,13 +158,15 @@ impl Beats {
         };
         let began = Instant::now();
         self.pulse.set(|state| state.began = Some(began));
-        let deadline = Deadline::after(WRITE_LIMIT);
-        let epoch = goal.proof.term.epoch;
-        match goal.is_epoch_begun || is_proved {
-            true => epoch::beat(session, epoch, deadline).await?,
-            false => epoch::barrier(session, goal.identity, epoch, deadline)
-                .await
-                .map(|_| ())?,
+        let mut nudges = 0;
+        {
+            let mut writing = std::pin::pin!(commit(session, goal, is_proved));
+            loop {
+                tokio::select! {
+                    written = &mut writing => break written?,
+                    () = tokio::time::sleep(NUDGE_PERIOD) => self.nudge(goal, &mut nudges).await,
+                }
+            }
         }
         self.pulse.set(|state| {
             *state = State {
@@ -154,6 +179,17 @@ impl Beats {
         };
         let after = status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?;
         Ok(is_proof(goal.proof.wait_for, &before, &after))
+    }
+}
+
+async fn commit(session: &mut Session, goal: &Goal, is_proved: bool) -> Result<(), sql::Error> {
+    let deadline = Deadline::after(WRITE_LIMIT);
+    let epoch = goal.proof.term.epoch;
+    match goal.is_epoch_begun || is_proved {
+        true => epoch::beat(session, epoch, deadline).await,
+        false => epoch::barrier(session, goal.identity, epoch, deadline)
+            .await
+            .map(|_| ()),
     }
 }
 

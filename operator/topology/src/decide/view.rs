@@ -144,7 +144,11 @@ fn silent_server(report: &Report) -> Answer {
 
 /// What a running member has to say.
 fn said(report: &Report) -> Option<String> {
-    report.troubles.first().map(|trouble| trouble.what.clone())
+    let trouble = report.troubles.first().map(|trouble| trouble.what.clone());
+    trouble.or_else(|| {
+        let waiting: Vec<&str> = report.awaiting_restart.iter().map(String::as_str).collect();
+        (!waiting.is_empty()).then(|| format!("{} takes effect when it restarts", waiting.join(", ")))
+    })
 }
 
 fn primary_state(scene: &Scene<'_>) -> Answer {
