@@ -24,8 +24,14 @@ pub struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    /// Begins to write through the primary's Service.
+    /// Begins to write through the primary's Service, as fast as it goes.
     pub fn start(stage: &'a Stage, cluster: &'a Cluster<'a>) -> Result<Self> {
+        Self::at_most(stage, cluster, 1_000_000)
+    }
+
+    /// The same, with at most so many writes a second.
+    pub fn at_most(stage: &'a Stage, cluster: &'a Cluster<'a>, per_second: u32) -> Result<Self> {
+        let per_second = per_second.to_string();
         let login = cluster.login(stage, "primary")?;
         let file = format!("holdfast-{}-{}.jsonl", cluster.namespace, std::process::id());
         let history = std::env::temp_dir().join(file);
@@ -41,6 +47,8 @@ impl<'a> Load<'a> {
             "1000",
             "--connect-timeout-ms",
             "500",
+            "--max-rate",
+            &per_second,
         ];
         let child = program(stage, &login, "run", &args)?.detached(&history.with_extension("log"))?;
         let load = Self {

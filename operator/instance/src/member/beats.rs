@@ -131,7 +131,10 @@ impl Beats {
             let is_stuck = source.is_some_and(|source| source.clients >= u64::from(goal.proof.wait_for));
             if is_stuck && *nudges < NUDGES_LIMIT {
                 *nudges += 1;
-                tracing::warn!(nudges = *nudges, "a commit waits though replicas are attached: nudged");
+                tracing::warn!(
+                    nudges = *nudges,
+                    "a commit waits though replicas are attached: nudged"
+                );
                 let epoch = goal.proof.term.epoch;
                 epoch::nudge(&mut session, *nudges, epoch, Deadline::after(NUDGE_PERIOD)).await?;
             }

@@ -71,7 +71,7 @@ fn a_primary_that_is_replaced_releases_nobody_and_follows() {
             cluster.members[at].assign(Some(&next), Role::Hold).await;
             cluster.members[at].settled().await;
         }
-        assert_eq!(code(&app.run("INSERT INTO t VALUES (2)").await) == 0, false);
+        assert_ne!(code(&app.run("INSERT INTO t VALUES (2)").await), 0);
         let began = std::time::Instant::now();
         let source = cluster.members[1].at();
         cluster.members[1]

@@ -12,6 +12,11 @@ use crate::pair::{PASSWORD, Pair, agent, channel, replication_keys, wait_for};
 use crate::server::{Client, within};
 
 pub(crate) async fn waiters(pair: &mut Pair) {
+    // The job has the right; here, what happens without it. While there are replicas to acknowledge.
+    let mut root = Client::root(&pair.primary).await;
+    root.run("REVOKE CONNECTION_ADMIN ON *.* FROM holdfast_replication@'%'")
+        .await
+        .unwrap();
     pair.stop_receiver().await;
     let waiter = pair.waiter().await;
     let clients = roles::clients(&mut pair.first, within(5)).await.unwrap();
@@ -96,10 +101,6 @@ async fn read_only_and_offline(pair: &mut Pair, waiter: tokio::task::JoinHandle<
 /// A replica whose user may not administer connections loses its source when that goes offline, and
 /// cannot come back: whatever is written then waits for ever.
 async fn offline_and_replicas(pair: &mut Pair, primary: &mut Session) {
-    let mut root = Client::root(&pair.primary).await;
-    root.run("REVOKE CONNECTION_ADMIN ON *.* FROM holdfast_replication@'%'")
-        .await
-        .unwrap();
     replication::start_receiver(&mut pair.second, &replication_keys(), within(10))
         .await
         .unwrap();
@@ -119,6 +120,7 @@ async fn offline_and_replicas(pair: &mut Pair, primary: &mut Session) {
     assert!(matches!(written, Err(sql::Error::Timeout { .. })), "{written:?}");
     online_again(pair, primary).await;
     // With the right to administer connections, as the job has it, the replica stays.
+    let mut root = Client::root(&pair.primary).await;
     root.run("GRANT CONNECTION_ADMIN ON *.* TO holdfast_replication@'%'")
         .await
         .unwrap();

@@ -100,12 +100,29 @@ fn has_proved(scene: &Scene<'_>) -> bool {
     proof.is_some_and(|proof| proof.term == scene.record.term && proof.wait_for >= scene.record.wait_for)
 }
 
+/// A replica that lacks more would hold up every commit until it has them.
+const BACKLOG_LIMIT: u128 = 1_000;
+
+/// Replicas that would acknowledge a commit of this moment soon.
+fn near(scene: &Scene<'_>) -> usize {
+    let Some(primary) = scene.living_primary() else {
+        return 0;
+    };
+    let is_near = |name: &&str| {
+        scene.running(name).is_some_and(|at| {
+            let lacks = primary.server.executed.subtract(&everything(at.server));
+            lacks.count() <= BACKLOG_LIMIT
+        })
+    };
+    scene.receiving().into_iter().filter(is_near).count()
+}
+
 /// Only with so many replicas there: commits would wait for ever otherwise.
 fn raising(scene: &Scene<'_>) -> Change {
     let from = scene.record.wait_for;
     let to = scene.spec.sync_replicas;
     let is_ready = from < to && scene.record.acknowledged_by == from;
-    if !is_ready || scene.receiving().len() < usize::from(to) {
+    if !is_ready || near(scene) < usize::from(to) {
         return None;
     }
     let mut record = scene.record.revised();
