@@ -94,15 +94,19 @@ impl<'a> Load<'a> {
         let status = self.child.wait()?;
         claim(status.success(), format!("the checker ended well: {status}"))?;
         let mut members = Vec::new();
-        for n in 0..self.cluster.instances {
-            let address = self
-                .cluster
-                .address(self.stage, &format!("{}-{n}", self.cluster.name))?;
-            members.push(format!("{address}:3306"));
+        let seen = self.cluster.get(self.stage)?;
+        let seen = seen["status"]["members"]
+            .as_array()
+            .context("status names no members")?;
+        for member in seen.iter().filter_map(|member| member["name"].as_str()) {
+            members.push(format!("{}:3306", self.cluster.address(self.stage, member)?));
         }
         let path = self.history.display().to_string();
-        let members = members.join(",");
-        let args = ["--history", &path, "--per-member", &members, "-o", "json"];
+        let mut args = vec!["--history", &path, "-o", "json"];
+        let list = members.join(",");
+        if members.len() > 1 {
+            args.extend(["--per-member", &list]);
+        }
         let mut judge = program(self.stage, &self.login, "judge", &args)?.into_inner();
         let out = judge.output().context("failed to start the judge")?;
         match serde_json::from_slice(&out.stdout) {

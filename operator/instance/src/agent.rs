@@ -35,6 +35,7 @@ use run::{InForce, Run, Task};
 /// Between looks at the time, the disk and files.
 const TICK: Duration = Duration::from_millis(500);
 const FILES_PERIOD: Duration = Duration::from_secs(10);
+const DISK_PERIOD: Duration = Duration::from_secs(2);
 const EVENTS_LIMIT: usize = 64;
 /// After which a run counts as good, and the next end as the first.
 const GOOD_RUN: Duration = Duration::from_secs(60);
@@ -82,6 +83,7 @@ pub(crate) struct Agent {
     fingerprints: Fingerprints,
     files_looked_at: Option<Instant>,
     disk: Option<Disk>,
+    disk_looked_at: Option<Instant>,
     is_looking_at_disk: bool,
     told: publish::Told,
     metrics: Arc<Metrics>,
@@ -136,6 +138,7 @@ impl Agent {
             fingerprints: Fingerprints::new(),
             files_looked_at: None,
             disk: None,
+            disk_looked_at: None,
             is_looking_at_disk: false,
             told: publish::Told::default(),
             metrics,
@@ -266,14 +269,6 @@ impl Agent {
             let exit = process.ended().await;
             let _ = events.send(Event::Ended(number, exit)).await;
         };
-        let is_tls_required = prepared.server.is_tls_required;
-        let in_force = InForce {
-            considered: (prepared.server.parameters, is_tls_required),
-            parameters: prepared.parameters,
-            is_tls_required,
-            awaiting: Default::default(),
-            refused: prepared.refused,
-        };
         self.run = Some(Run {
             number,
             child,
@@ -290,7 +285,7 @@ impl Agent {
             pulse,
             accounts: None,
             certificates: self.certificates(),
-            in_force,
+            in_force: InForce::at_start(prepared.server, prepared.parameters, prepared.refused),
             is_ending: false,
             close_by: None,
             nudge,
@@ -346,8 +341,12 @@ impl Agent {
 
     /// Files and the disk, of which nobody tells.
     fn look_around(&mut self) {
-        if !self.is_looking_at_disk {
+        let is_due = self
+            .disk_looked_at
+            .is_none_or(|looked| looked.elapsed() >= DISK_PERIOD);
+        if is_due && !self.is_looking_at_disk {
             self.is_looking_at_disk = true;
+            self.disk_looked_at = Some(Instant::now());
             let (folder, events) = (self.setup.options.data.clone(), self.events.clone());
             tokio::spawn(async move {
                 let looked = tokio::task::spawn_blocking(move || volume::room(&folder)).await;

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry, Unit};
+use prometheus_client::registry::{Registry, Unit};
 use topology::assignment::Role;
 use topology::report::{Process, Report, TroubleKind};
 
@@ -93,162 +93,63 @@ fn trouble(kind: TroubleKind) -> TroubleLabel {
     }
 }
 
-/// Everything that is registered.
-pub(crate) struct Metrics {
-    registry: Registry,
-    role: Family<By<RoleLabel>, Gauge>,
-    process: Family<By<ProcessLabel>, Gauge>,
-    troubles: Family<By<TroubleLabel>, Gauge>,
-    epoch: Gauge,
-    is_settled: Gauge,
-    is_open: Gauge,
-    lag: Number,
-    is_receiving: Gauge,
-    is_applying: Gauge,
-    is_acknowledging: Gauge,
-    waits_for: Gauge,
-    acknowledging: Gauge,
-    has_waiters: Gauge,
-    executed: Gauge,
-    age: Number,
-    disk_total: Gauge,
-    disk_free: Gauge,
-    put_back: Counter,
-    restarts: Counter,
-    beats: Histogram,
-    waiting: Number,
+/// A name, a unit where there is one, and the words for people.
+macro_rules! metrics {
+    ($($field:ident: $type:ty = $new:expr, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+        /// Everything that is registered.
+        pub(crate) struct Metrics {
+            registry: Registry,
+            $($field: $type,)*
+        }
+
+        impl Metrics {
+            pub(crate) fn new() -> Self {
+                let mut registry = registry();
+                $(
+                    let $field: $type = $new;
+                    metrics!(@register registry, $name, $help, $field $(, $unit)?);
+                )*
+                Self { registry, $($field,)* }
+            }
+        }
+    };
+    (@register $registry:ident, $name:literal, $help:literal, $field:ident) => {
+        $registry.register($name, $help, $field.clone())
+    };
+    (@register $registry:ident, $name:literal, $help:literal, $field:ident, $unit:ident) => {
+        $registry.register_with_unit($name, $help, Unit::$unit, $field.clone())
+    };
 }
 
-fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-fn in_unit<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, unit: Unit, metric: M) -> M {
-    registry.register_with_unit(name, help, unit, metric.clone());
-    metric
+metrics! {
+    role: Family<By<RoleLabel>, Gauge> = Family::default(), "member_role", "What it is assigned to be";
+    process: Family<By<ProcessLabel>, Gauge> = Family::default(), "member_mysqld", "What mysqld does";
+    troubles: Family<By<TroubleLabel>, Gauge> = Family::default(), "member_troubles",
+        "What keeps it from its assignment";
+    epoch: Gauge = Gauge::default(), "member_epoch", "The epoch of its assignment";
+    is_settled: Gauge = Gauge::default(), "member_settled", "Its assignment is in force";
+    is_open: Gauge = Gauge::default(), "member_open", "Clients may write";
+    lag: Number = Number::default(), "replication_lag" in Seconds, "Behind the primary";
+    is_receiving: Gauge = Gauge::default(), "replication_receiving", "Connected to its source";
+    is_applying: Gauge = Gauge::default(), "replication_applying", "Its applier runs";
+    is_acknowledging: Gauge = Gauge::default(), "replication_acknowledging",
+        "It acknowledges what it receives";
+    waits_for: Gauge = Gauge::default(), "semi_sync_waits_for",
+        "Replicas that must acknowledge a commit; 0: it does not wait";
+    acknowledging: Gauge = Gauge::default(), "semi_sync_replicas", "Attached replicas that acknowledge";
+    has_waiters: Gauge = Gauge::default(), "semi_sync_waiting", "Some commit waits for acknowledgements";
+    executed: Gauge = Gauge::default(), "transactions_executed", "Transactions in the data";
+    age: Number = Number::default(), "mysqld_facts_age" in Seconds, "Since mysqld answered";
+    disk_total: Gauge = Gauge::default(), "disk_size" in Bytes, "The volume";
+    disk_free: Gauge = Gauge::default(), "disk_free" in Bytes, "Free on the volume";
+    put_back: Counter = Counter::default(), "settings_put_back", "Safety settings that were put back";
+    restarts: Counter = Counter::default(), "mysqld_restarts", "Ends of mysqld nobody asked for";
+    beats: Histogram = durations(), "heartbeat" in Seconds, "Until a heartbeat was committed";
+    waiting: Number = Number::default(), "heartbeat_waiting" in Seconds,
+        "How long the heartbeat has been waiting that was not committed yet";
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let mut registry = registry();
-        let r = &mut registry;
-        Self {
-            role: registered(
-                r,
-                "member_role",
-                "What the member is assigned to be",
-                Family::default(),
-            ),
-            process: registered(
-                r,
-                "member_mysqld",
-                "What mysqld, the process, does",
-                Family::default(),
-            ),
-            troubles: registered(
-                r,
-                "member_troubles",
-                "What keeps it from its assignment",
-                Family::default(),
-            ),
-            epoch: registered(r, "member_epoch", "The epoch of its assignment", Gauge::default()),
-            is_settled: registered(
-                r,
-                "member_settled",
-                "Its assignment is in force",
-                Gauge::default(),
-            ),
-            is_open: registered(r, "member_open", "Clients may write", Gauge::default()),
-            lag: in_unit(
-                r,
-                "replication_lag",
-                "Behind the primary",
-                Unit::Seconds,
-                Number::default(),
-            ),
-            is_receiving: registered(
-                r,
-                "replication_receiving",
-                "Connected to its source",
-                Gauge::default(),
-            ),
-            is_applying: registered(r, "replication_applying", "Its applier runs", Gauge::default()),
-            is_acknowledging: registered(
-                r,
-                "replication_acknowledging",
-                "It acknowledges what it receives",
-                Gauge::default(),
-            ),
-            waits_for: registered(
-                r,
-                "semi_sync_waits_for",
-                "Replicas that must acknowledge a commit; 0: it does not wait",
-                Gauge::default(),
-            ),
-            acknowledging: registered(
-                r,
-                "semi_sync_replicas",
-                "Attached replicas that acknowledge",
-                Gauge::default(),
-            ),
-            has_waiters: registered(
-                r,
-                "semi_sync_waiting",
-                "Some commit waits for acknowledgements",
-                Gauge::default(),
-            ),
-            executed: registered(
-                r,
-                "transactions_executed",
-                "Transactions in the data",
-                Gauge::default(),
-            ),
-            age: in_unit(
-                r,
-                "mysqld_facts_age",
-                "Since mysqld answered",
-                Unit::Seconds,
-                Number::default(),
-            ),
-            disk_total: in_unit(r, "disk_size", "The volume", Unit::Bytes, Gauge::default()),
-            disk_free: in_unit(
-                r,
-                "disk_free",
-                "Free on the volume",
-                Unit::Bytes,
-                Gauge::default(),
-            ),
-            put_back: registered(
-                r,
-                "settings_put_back",
-                "Safety settings that were put back",
-                Counter::default(),
-            ),
-            restarts: registered(
-                r,
-                "mysqld_restarts",
-                "Ends of mysqld nobody asked for",
-                Counter::default(),
-            ),
-            beats: in_unit(
-                r,
-                "heartbeat",
-                "Until a heartbeat was committed",
-                Unit::Seconds,
-                durations(),
-            ),
-            waiting: in_unit(
-                r,
-                "heartbeat_waiting",
-                "How long the heartbeat has been waiting that was not committed yet",
-                Unit::Seconds,
-                Number::default(),
-            ),
-            registry,
-        }
-    }
-
     pub(crate) fn answer(&self) -> Answer {
         answer(&self.registry)
     }

@@ -62,8 +62,8 @@ pub struct Member {
     pub report: Option<Report>,
     /// When it came.
     pub reported_at: Timestamp,
-    /// The ping that was last sent to anybody when it came: a report that heard a later one is younger.
-    pub reported_at_ping: u64,
+    /// What this incarnation was seen to have and a younger report of the primary has not.
+    pub surplus: Option<GtidSet>,
     /// Whether the connection is open.
     pub is_connected: bool,
     /// What the primary of this epoch had at a moment after this incarnation attached to it: who holds

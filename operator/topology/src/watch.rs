@@ -13,9 +13,14 @@ pub struct Watch {
     members: BTreeMap<String, Seen>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Seen {
-    reported_at_ping: u64,
+    incarnation: Option<Uuid>,
+    /// Of its orders: what was seen under another primary is not compared with this one.
+    epoch: u64,
+    /// To be compared with a report of the primary that heard a later ping.
+    held: Option<(GtidSet, u64)>,
+    surplus: Option<GtidSet>,
     attached: Option<Attached>,
 }
 
@@ -32,31 +37,47 @@ impl Watch {
     /// `ping` is the number of the ping sent last to anybody.
     pub fn heard(&mut self, report: &Report, ping: u64) {
         let attached = attached(report, ping);
-        let seen = self.members.entry(report.member.clone()).or_insert(Seen {
-            reported_at_ping: ping,
-            attached: None,
-        });
-        seen.reported_at_ping = ping;
+        let seen = self.members.entry(report.member.clone()).or_default();
+        let incarnation = report.server.as_ref().map(|server| server.incarnation);
+        let epoch = epoch(report);
+        if (seen.incarnation, seen.epoch) != (incarnation, epoch) {
+            *seen = Seen {
+                incarnation,
+                epoch,
+                ..Seen::default()
+            };
+        }
+        if let Some(server) = report.server.as_ref().filter(|_| seen.held.is_none()) {
+            seen.held = Some((server.executed.union(&server.received), ping));
+        }
         seen.attached = match (seen.attached.take(), attached) {
             (Some(before), Some(now)) if before.is_same_as(&now) => Some(before),
             (_, now) => now,
         };
-        self.set_goals(report);
+        self.compare(report);
     }
 
-    /// A report of the primary that is younger than an attachment says what is to be caught up with.
-    fn set_goals(&mut self, report: &Report) {
+    /// A report of the primary that is younger than what another was seen to have, or than its
+    /// attachment, says what that one has too much, or has to catch up with.
+    fn compare(&mut self, report: &Report) {
         let record = report.assignment.as_ref().and_then(|order| order.record.as_ref());
         let Some((record, server)) = record.zip(report.server.as_ref()) else {
             return;
         };
-        if record.primary != report.member {
+        // While it is being chosen, the record names the one before.
+        if record.primary != report.member || record.is_choosing {
             return;
         }
-        for (name, seen) in &mut self.members {
-            if let Some(attached) = seen.attached.as_mut().filter(|_| *name != report.member)
+        let others = self
+            .members
+            .iter_mut()
+            .filter(|(name, seen)| **name != report.member && seen.epoch == record.term.epoch);
+        for (_, seen) in others {
+            if let Some((set, _)) = seen.held.take_if(|(_, ping)| report.heard > *ping) {
+                seen.surplus = Some(set.subtract(&server.executed));
+            }
+            if let Some(attached) = seen.attached.as_mut()
                 && attached.goal.is_none()
-                && attached.epoch == record.term.epoch
                 && report.heard > attached.ping
             {
                 attached.goal = Some(server.executed.clone());
@@ -72,7 +93,7 @@ impl Watch {
     pub fn fill(&self, seen: &mut Observed) {
         for (name, member) in &mut seen.members {
             let known = self.members.get(name);
-            member.reported_at_ping = known.map_or(u64::MAX, |known| known.reported_at_ping);
+            member.surplus = known.and_then(|known| known.surplus.clone());
             member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
         }
     }
@@ -84,13 +105,17 @@ impl Attached {
     }
 }
 
+fn epoch(report: &Report) -> u64 {
+    report.assignment.as_ref().map_or(0, |order| order.term().epoch)
+}
+
 fn attached(report: &Report, ping: u64) -> Option<Attached> {
     let server = report.server.as_ref()?;
     let follows = server.follows.as_ref()?;
     follows.is_receiving.then(|| Attached {
         incarnation: server.incarnation,
         host: follows.host.clone(),
-        epoch: report.assignment.as_ref().map_or(0, |order| order.term().epoch),
+        epoch: epoch(report),
         ping,
         goal: None,
     })

@@ -55,11 +55,12 @@ impl Agent {
 
     pub(crate) fn kill(&mut self, after: After) {
         self.job = None;
-        if let Some(run) = self.run.as_mut() {
-            run.is_ending = true;
-            run.goal.send_replace(None);
-            run.child.signal(Signal::SIGKILL);
-        }
+        let Some(run) = self.run.as_mut() else {
+            return;
+        };
+        run.is_ending = true;
+        run.goal.send_replace(None);
+        run.child.signal(Signal::SIGKILL);
         self.phase = Phase::Stopping(after);
     }
 

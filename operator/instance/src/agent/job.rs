@@ -69,6 +69,14 @@ impl Job {
         }
     }
 
+    /// Gives way to whatever the role asks for.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        match &self.what {
+            What::Steps { steps, .. } => steps.iter().all(Step::is_upkeep),
+            What::Parameters(_) => true,
+        }
+    }
+
     /// Settings that it puts back.
     pub(crate) fn wrong(&self) -> Vec<Wrong> {
         let What::Steps { steps, .. } = &self.what else {

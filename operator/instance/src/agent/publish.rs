@@ -13,11 +13,12 @@ use topology::assignment::{Assignment, Role};
 use topology::report::{Beat, Drift, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind};
 
 use super::Agent;
+use super::job::Job;
 use super::run::Run;
 use crate::member::rules::Wrong;
 use crate::member::sampling::Seen;
 use crate::member::sessions;
-use crate::member::steps;
+use crate::member::steps::{self, Step};
 use crate::mysqld::child::Exit;
 use crate::mysqld::error_log::{ErrorLog, told};
 use crate::mysqld::start;
@@ -33,6 +34,7 @@ pub(crate) struct Told {
     pub(crate) app: u64,
     pub(crate) certificates: u64,
     pub(crate) was_settled: bool,
+    pub(crate) have_accounts_failed: bool,
     proved: Option<Proof>,
     drift: BTreeMap<String, Drift>,
     start: Option<Trouble>,
@@ -262,10 +264,7 @@ pub(crate) fn first(member: &str, assignment: Option<&Assignment>, started: u64)
 impl Agent {
     pub(crate) fn publish(&mut self) {
         let is_settled = self.is_settled();
-        if is_settled {
-            self.told.was_settled = true;
-            self.told.forget_job();
-        }
+        self.told.was_settled |= is_settled;
         let run = self.run.as_ref();
         let seen = run.and_then(|run| run.seen.as_deref());
         let report = Report {
@@ -328,7 +327,18 @@ impl Agent {
         let is_considered = in_force.considered.0 == server.parameters
             && in_force.considered.1 == server.is_tls_required
             && in_force.awaiting.is_empty();
-        if self.job.is_some() || !is_considered || self.plan().is_none_or(|steps| !steps.is_empty()) {
+        // Accounts are waited for once; those that cannot be made keep nothing else from being ready.
+        let (is_idle, is_done) = match self.told.have_accounts_failed {
+            true => (
+                self.job.as_ref().is_none_or(Job::is_upkeep),
+                self.plan().is_some_and(|steps| steps.iter().all(Step::is_upkeep)),
+            ),
+            false => (
+                self.job.is_none(),
+                self.plan().is_some_and(|steps| steps.is_empty()),
+            ),
+        };
+        if !is_idle || !is_considered || !is_done {
             return false;
         }
         let Some(seen) = run.fresh() else {

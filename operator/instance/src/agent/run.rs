@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use topology::assignment::Server;
 use topology::report::Proof;
 
 use crate::member::beats::{Goal, Pulse};
@@ -41,6 +42,19 @@ pub(crate) struct InForce {
     pub(crate) considered: (Parameters, bool),
     pub(crate) awaiting: BTreeSet<String>,
     pub(crate) refused: Option<String>,
+}
+
+impl InForce {
+    pub(crate) fn at_start(asked: Server, parameters: Parameters, refused: Option<String>) -> Self {
+        let is_tls_required = asked.is_tls_required;
+        Self {
+            parameters,
+            is_tls_required,
+            considered: (asked.parameters, is_tls_required),
+            awaiting: BTreeSet::new(),
+            refused,
+        }
+    }
 }
 
 pub(crate) struct Run {

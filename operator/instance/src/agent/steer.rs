@@ -35,14 +35,18 @@ impl Agent {
             tracing::warn!("an old primary does not close: mysqld is killed");
             return self.kill(After::Start);
         }
-        if self.job.is_some() {
-            return;
-        }
         let Some(planned) = self.plan() else {
             return;
         };
+        let is_upkeep = planned.iter().all(Step::is_upkeep);
+        match &self.job {
+            Some(job) if is_upkeep || !job.is_upkeep() => return,
+            Some(_) => self.job = None,
+            None => {}
+        }
         self.count_drift_of_role(&planned);
-        let planned = pace::allowed(planned, self.steps.may(now));
+        let (is_done, may) = (planned.is_empty(), self.steps.may(now));
+        let planned = pace::allowed(planned, may);
         if let Some(Step::End(ending)) = planned.first() {
             return self.end(*ending);
         }
@@ -52,6 +56,9 @@ impl Agent {
             }
             let (app, certificates) = (self.told.app, self.told.certificates);
             return self.begin_steps(planned, app, certificates);
+        }
+        if is_done && may {
+            self.told.forget_job();
         }
         self.steer_parameters(now);
     }
@@ -198,7 +205,10 @@ impl Agent {
         match done {
             Done::Steps => {}
             Done::Founded => run.is_founded = true,
-            Done::AccountsRight => run.accounts = Some(app),
+            Done::AccountsRight => {
+                run.accounts = Some(app);
+                self.told.have_accounts_failed = false;
+            }
             Done::Copied => self.copied(),
             Done::MustKill => {
                 tracing::warn!("the server could not be closed in a second: it is killed");
@@ -212,6 +222,7 @@ impl Agent {
             true => TroubleKind::CloneFailed,
             false => failure.kind,
         };
+        self.told.have_accounts_failed |= kind == TroubleKind::AccountsFailed;
         self.steps.tried(Instant::now());
         self.trouble(kind, publish_chain(&failure.error));
     }

@@ -58,6 +58,13 @@ pub(crate) enum Step {
     End(Ending),
 }
 
+impl Step {
+    /// Nothing that the assignment asks for: it neither waits for these nor keeps anything waiting.
+    pub(crate) fn is_upkeep(&self) -> bool {
+        matches!(self, Step::Accounts | Step::ReloadTls)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Commits wait on a server that is no primary any more: nobody may be told that they succeeded.

@@ -6,7 +6,6 @@ use topology::gtid::Uuid;
 use topology::report::TroubleKind;
 
 use crate::block_on;
-use crate::client::Client;
 use crate::controller::{Cluster, Member};
 use crate::place::signal;
 
@@ -16,15 +15,11 @@ fn incarnation(member: &Member) -> Uuid {
 
 async fn with_rows(test: &str, rows: u32) -> Cluster {
     let mut cluster = Cluster::new(test, 3).await;
-    let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-    app.run("CREATE TABLE t (a INT PRIMARY KEY AUTO_INCREMENT, b TEXT)")
-        .await
-        .unwrap();
-    app.run("INSERT INTO t (b) VALUES (REPEAT('x', 10000))")
-        .await
-        .unwrap();
+    let mut app = cluster.members[0].place.app("first").await.unwrap();
+    app.make_table().await.unwrap();
+    app.insert().await.unwrap();
     for _ in 0..rows {
-        app.run("INSERT INTO t (b) SELECT b FROM t").await.unwrap();
+        app.double().await.unwrap();
     }
     for member in &mut cluster.members {
         member.settled().await;
@@ -55,36 +50,26 @@ async fn ends_as_a_replica(cluster: &mut Cluster, at: usize, old: Uuid, errant: 
         server.executed
     );
     assert!(!member.place.outside.join("data/holdfast/clone.json").exists());
-    let mut primary = Client::app(&cluster.members[0].place, "first").await.unwrap();
-    let mut replica = Client::app(&cluster.members[at].place, "first").await.unwrap();
-    let sql = "SELECT COUNT(*) FROM t";
-    assert_eq!(primary.text(sql).await, replica.text(sql).await);
+    let mut primary = cluster.members[0].place.app("first").await.unwrap();
+    let mut replica = cluster.members[at].place.app("first").await.unwrap();
+    assert_eq!(primary.count().await, replica.count().await);
 }
 
 /// Freezes the donor, the second member, when the data of the third have gone and only a part of the
 /// donor's has come. Returns the donor's process.
 async fn freeze_in_the_middle(cluster: &Cluster) -> u32 {
-    let mut root = Client::root(&cluster.members[2].place).await;
+    let mut root = cluster.members[2].place.root().await;
     let donor = cluster.members[1].place.mysqld_pid().unwrap();
-    let sql =
-        "SELECT COALESCE(MAX(STATE), '') FROM performance_schema.clone_progress WHERE STAGE = 'FILE COPY'";
     let began = std::time::Instant::now();
-    while root.text(sql).await != "In Progress" {
+    while root.stage_of_clone("FILE COPY").await != "In Progress" {
         assert!(
             began.elapsed() < std::time::Duration::from_secs(30),
             "no clone begins"
         );
     }
     signal("STOP", donor);
-    assert_eq!(root.text(sql).await, "In Progress");
+    assert_eq!(root.stage_of_clone("FILE COPY").await, "In Progress");
     donor
-}
-
-/// A write that no other member has.
-async fn errant_write(member: &Member) {
-    let mut root = Client::root(&member.place).await;
-    root.run("SET GLOBAL super_read_only = 0").await.unwrap();
-    let _ = root.run("CREATE DATABASE errant").await;
 }
 
 #[test]
@@ -94,7 +79,7 @@ fn a_clone_has_the_donors_data_and_a_new_identity() {
         // The donor is a replica: its own replication comes with its data.
         let donor = cluster.members[1].at();
         let record = cluster.record.clone();
-        errant_write(&cluster.members[2]).await;
+        cluster.members[2].place.root().await.err().await;
         let member = &mut cluster.members[2];
         member
             .until("drift", |report| report.is_settled && !report.drift.is_empty())
@@ -220,7 +205,7 @@ fn a_clone_from_nobody_leaves_the_data_alone() {
         member.assign(Some(&record), Role::Replica { source }).await;
         let report = member.settled().await;
         assert_eq!(report.server.unwrap().incarnation, old);
-        let mut replica = Client::app(&cluster.members[2].place, "first").await.unwrap();
-        assert_eq!(replica.text("SELECT COUNT(*) FROM t").await, "2");
+        let mut replica = cluster.members[2].place.app("first").await.unwrap();
+        assert_eq!(replica.count().await, 2);
     });
 }

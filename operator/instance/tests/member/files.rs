@@ -6,9 +6,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use topology::assignment::Role;
+use topology::report::TroubleKind;
+
 use crate::block_on;
-use crate::client::{Client, code};
-use crate::controller::Cluster;
+use crate::client::code;
+use crate::controller::{Cluster, record};
 use crate::place::{Place, put};
 
 /// The agent looks every ten seconds.
@@ -84,13 +87,13 @@ fn new_passwords_and_certificates_are_taken_as_they_come() {
             .trust
             .write_server(&place.outside.join("tls"), &place.member);
         let began = Instant::now();
-        while code(&Client::app(place, "second'\\").await) != 0 {
+        while code(&place.app("second'\\").await) != 0 {
             assert!(began.elapsed() < PATIENCE);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!("a new password is good after {:?}", began.elapsed());
         assert_eq!(
-            code(&Client::app(place, "first").await),
+            code(&place.app("first").await),
             0,
             "the old one stays good for a while"
         );
@@ -102,11 +105,11 @@ fn new_passwords_and_certificates_are_taken_as_they_come() {
         assert!(report.troubles.is_empty(), "{:?}", report.troubles);
         put(&cluster.members[0].place.outside.join("app"), "password", "third");
         let began = Instant::now();
-        while code(&Client::app(&cluster.members[0].place, "third").await) != 0 {
+        while code(&cluster.members[0].place.app("third").await) != 0 {
             assert!(began.elapsed() < PATIENCE);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        assert_ne!(code(&Client::app(&cluster.members[0].place, "first").await), 0);
+        assert_ne!(code(&cluster.members[0].place.app("first").await), 0);
     });
 }
 
@@ -152,5 +155,35 @@ fn the_agent_is_small_and_quiet() {
             let pid = member.place.mysqld_pid().unwrap();
             println!("mysqld: {} KiB resident", kib(pid, "VmRSS"));
         }
+    });
+}
+
+#[test]
+fn a_secret_that_is_no_good_is_told_and_keeps_nothing_else() {
+    block_on(async {
+        let trust = crate::place::Trust::new();
+        let mut member = crate::controller::Member::new("nouser", 0, &trust);
+        put(&member.place.outside.join("app"), "username", "root");
+        member.assign(None, Role::Hold).await;
+        let record = record(0, 1, &member, 0);
+        member.assign(Some(&record), Role::Found).await;
+        member.settled().await;
+        let record = record.next_epoch();
+        member.assign(Some(&record), Role::Primary { wait_for: 0 }).await;
+        let report = member.settled().await;
+        let kind = TroubleKind::AccountsFailed;
+        assert!(
+            report.troubles.iter().any(|one| one.kind == kind),
+            "{:?}",
+            report.troubles
+        );
+        put(&member.place.outside.join("app"), "username", "app");
+        let began = Instant::now();
+        while code(&member.place.app("first").await) != 0 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let report = member.settled().await;
+        assert!(report.troubles.is_empty(), "{:?}", report.troubles);
     });
 }

@@ -2,16 +2,16 @@
 //! It must not need a controller's decisions.
 
 use crate::block_on;
-use crate::client::{Client, code};
+use crate::client::code;
 use crate::controller::{Cluster, identity};
 
 #[test]
 fn three_empty_volumes_become_a_cluster() {
     block_on(async {
         let mut cluster = Cluster::new("found", 3).await;
-        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
-        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
+        app.insert().await.unwrap();
         let primary = cluster.members[0].settled().await;
         let server = primary.server.unwrap();
         assert!(server.is_open && server.follows.is_none());
@@ -19,8 +19,8 @@ fn three_empty_volumes_become_a_cluster() {
         assert!(server.executed.to_string().contains(&format!("{}:1", identity())));
         for member in &mut cluster.members[1..] {
             let place = &member.place;
-            let mut replica = Client::app(place, "first").await.unwrap();
-            assert_eq!(code(&replica.run("INSERT INTO t VALUES (2)").await), 1290);
+            let mut replica = place.app("first").await.unwrap();
+            assert_eq!(code(&replica.insert().await), 1290);
             let executed = server.executed.clone();
             member
                 .until("the rows", |report| {
@@ -28,7 +28,7 @@ fn three_empty_volumes_become_a_cluster() {
                     seen.is_some_and(|seen| executed.is_subset(&seen.executed))
                 })
                 .await;
-            assert_eq!(replica.text("SELECT COUNT(*) FROM t").await, "1");
+            assert_eq!(replica.count().await, 1);
         }
     });
 }
@@ -40,14 +40,14 @@ fn a_member_alone_is_a_cluster() {
         let report = cluster.members[0].settled().await;
         let server = report.server.unwrap();
         assert!(server.is_open && server.waits_for.is_none());
-        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
         cluster.members[0].place.kill_mysqld();
         cluster.members[0]
             .until("the end", |report| report.server.is_none())
             .await;
         cluster.members[0].settled().await;
-        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.insert().await.unwrap();
     });
 }

@@ -2,6 +2,7 @@
 //! It must not pass where there is no mysqld.
 #![cfg(test)]
 
+#[path = "../../../sql/tests/support/client.rs"]
 mod client;
 mod cloning;
 mod controller;

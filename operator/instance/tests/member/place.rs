@@ -12,6 +12,8 @@ use agent_api::CONTROLLER_NAME;
 use jiff::Timestamp;
 use kit::certificates::Authority;
 
+use crate::client::Client;
+
 const ROOT: &str = "INSTANCE_MYSQL_ROOT";
 const PROGRAM: &str = "INSTANCE_PROGRAM";
 const UID: u32 = 64_996;
@@ -70,6 +72,10 @@ pub(crate) fn put(folder: &Path, name: &str, text: &str) {
     fs::write(&new, text).unwrap();
     chown(&new, Some(UID), Some(UID)).unwrap();
     fs::rename(new, folder.join(name)).unwrap();
+}
+
+fn secret(name: &str) -> String {
+    format!("{name}-not-'secret\\")
 }
 
 fn free_port() -> u16 {
@@ -181,8 +187,21 @@ impl Place {
         self.child = Some(command.spawn().unwrap());
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    fn socket(&self) -> PathBuf {
         self.outside.join("data/holdfast/tmp/mysqld.sock")
+    }
+
+    /// The application's user, in its database.
+    pub(crate) async fn app(&self, password: &str) -> mysql_async::Result<Client> {
+        Client::tcp(self.mysql_port, "app", password, "app").await
+    }
+
+    /// Somebody with every right.
+    pub(crate) async fn root(&self) -> Client {
+        let password = secret("accounts");
+        Client::socket(&self.socket(), "holdfast_accounts", &password)
+            .await
+            .unwrap()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -7,15 +7,15 @@ use topology::assignment::Role;
 use topology::report::{Process, TroubleKind};
 
 use crate::block_on;
-use crate::client::{Client, code};
+use crate::client::code;
 use crate::controller::{Cluster, record};
 
 #[test]
 fn a_killed_primary_opens_again_by_a_proof() {
     block_on(async {
         let mut cluster = Cluster::new("kill", 3).await;
-        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
         let primary = &mut cluster.members[0];
         primary.settled().await;
         primary.place.kill_mysqld();
@@ -35,8 +35,8 @@ fn a_killed_primary_opens_again_by_a_proof() {
         assert!(told < Duration::from_millis(250), "{told:?}");
         assert!(matches!(report.process, Process::Running));
         assert!(report.troubles.is_empty(), "{:?}", report.troubles);
-        let mut app = Client::app(&primary.place, "first").await.unwrap();
-        app.run("INSERT INTO t VALUES (1)").await.unwrap();
+        let mut app = primary.place.app("first").await.unwrap();
+        app.insert().await.unwrap();
     });
 }
 
@@ -44,14 +44,14 @@ fn a_killed_primary_opens_again_by_a_proof() {
 fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
     block_on(async {
         let mut cluster = Cluster::new("alone", 2).await;
-        let mut app = Client::app(&cluster.members[0].place, "first").await.unwrap();
-        app.run("CREATE TABLE t (a INT PRIMARY KEY)").await.unwrap();
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
         let later = cluster.record.next_epoch();
         let source = cluster.members[0].at();
         cluster.members[1].assign(Some(&later), Role::Hold).await;
         cluster.members[1].settled().await;
         // The write that nobody acknowledges; a crash makes it part of the data.
-        let writing = tokio::spawn(async move { app.run("INSERT INTO t VALUES (1)").await });
+        let writing = tokio::spawn(async move { app.insert().await });
         let primary = &mut cluster.members[0];
         primary
             .until("a waiter", |report| {
@@ -77,7 +77,7 @@ fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
             .await;
         let server = report.server.unwrap();
         assert!(!server.is_open && server.waits_for == Some(1) && server.acknowledging == 0);
-        let refused = Client::app(&primary.place, "first").await;
+        let refused = primary.place.app("first").await;
         assert_eq!(code(&refused), 3032, "nobody reads what is not replicated");
         // As soon as one acknowledges, it opens; what crash recovery brought back is everywhere then.
         let place = source.clone();
@@ -88,8 +88,8 @@ fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
             .await;
         let primary = &mut cluster.members[0];
         primary.settled().await;
-        let mut app = Client::app(&primary.place, "first").await.unwrap();
-        assert_eq!(app.text("SELECT COUNT(*) FROM t").await, "1");
+        let mut app = primary.place.app("first").await.unwrap();
+        assert_eq!(app.count().await, 1);
     });
 }
 

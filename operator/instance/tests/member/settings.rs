@@ -7,37 +7,24 @@ use topology::assignment::Role;
 use topology::report::TroubleKind;
 
 use crate::block_on;
-use crate::client::Client;
 use crate::controller::{Cluster, Member};
 
 #[test]
 fn what_somebody_changed_is_put_back_and_counted() {
     block_on(async {
         let mut cluster = Cluster::new("drift", 2).await;
-        let mut root = Client::root(&cluster.members[0].place).await;
+        let mut root = cluster.members[0].place.root().await;
         let primary = &mut cluster.members[0];
-        for (sql, setting) in [
-            ("SET GLOBAL sync_binlog = 0", "sync_binlog"),
-            (
-                "SET GLOBAL innodb_flush_log_at_trx_commit = 2",
-                "innodb_flush_log_at_trx_commit",
-            ),
-            (
-                "SET GLOBAL rpl_semi_sync_source_enabled = 0",
-                "rpl_semi_sync_source_enabled",
-            ),
-            (
-                "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 2",
-                "rpl_semi_sync_source_wait_for_replica_count",
-            ),
-            (
-                "SET GLOBAL rpl_semi_sync_source_timeout = 1000",
-                "rpl_semi_sync_source_timeout",
-            ),
-            ("SET GLOBAL read_only = 1", "read_only"),
+        for (setting, value) in [
+            ("sync_binlog", "0"),
+            ("innodb_flush_log_at_trx_commit", "2"),
+            ("rpl_semi_sync_source_enabled", "0"),
+            ("rpl_semi_sync_source_wait_for_replica_count", "2"),
+            ("rpl_semi_sync_source_timeout", "1000"),
+            ("read_only", "1"),
         ] {
             primary.settled().await;
-            root.run(sql).await.unwrap();
+            root.set(setting, value).await.unwrap();
             let began = Instant::now();
             let report = primary
                 .until(setting, |report| {
@@ -52,10 +39,10 @@ fn what_somebody_changed_is_put_back_and_counted() {
             assert_eq!(report.drift[setting].times, 1);
             assert!(began.elapsed() < Duration::from_secs(5));
         }
-        let mut root = Client::root(&cluster.members[1].place).await;
+        let mut root = cluster.members[1].place.root().await;
         let replica = &mut cluster.members[1];
         replica.settled().await;
-        root.run("SET GLOBAL super_read_only = 0").await.unwrap();
+        root.set("super_read_only", "0").await.unwrap();
         let report = replica
             .until("super_read_only", |report| {
                 report.is_settled && report.drift.contains_key("super_read_only")
@@ -90,9 +77,9 @@ fn parameters_are_tried_before_they_are_used() {
         )
         .await;
         primary.settled().await;
-        let mut root = Client::root(&primary.place).await;
-        assert_eq!(root.text("SELECT @@GLOBAL.max_connections").await, "77");
-        assert_eq!(root.text("SELECT @@GLOBAL.long_query_time").await, "0.500000");
+        let mut root = primary.place.root().await;
+        assert_eq!(root.get("max_connections").await, "77");
+        assert_eq!(root.get("long_query_time").await, "0.500000");
 
         with(primary, &record, &[("max_connections", "78"), ("nonsense", "1")]).await;
         let kind = TroubleKind::ParameterRefused;
@@ -104,7 +91,7 @@ fn parameters_are_tried_before_they_are_used() {
         println!("{:?}", report.troubles);
         assert!(report.troubles[0].what.contains("unknown variable 'nonsense=1'"));
         assert!(report.server.unwrap().is_open);
-        assert_eq!(root.text("SELECT @@GLOBAL.max_connections").await, "77");
+        assert_eq!(root.get("max_connections").await, "77");
 
         with(primary, &record, &[("back_log", "111")]).await;
         let report = primary
@@ -115,15 +102,15 @@ fn parameters_are_tried_before_they_are_used() {
             "{:?}",
             report.troubles
         );
-        assert_eq!(root.text("SELECT @@GLOBAL.max_connections").await, "151");
+        assert_eq!(root.get("max_connections").await, "151");
         assert_eq!(primary.place.mysqld_pid(), pid);
         primary.server.may_restart = true;
         with(primary, &record, &[("back_log", "111")]).await;
         let report = primary.settled().await;
         assert!(report.awaiting_restart.is_empty());
         assert_ne!(primary.place.mysqld_pid(), pid);
-        let mut root = Client::root(&primary.place).await;
-        assert_eq!(root.text("SELECT @@GLOBAL.back_log").await, "111");
+        let mut root = primary.place.root().await;
+        assert_eq!(root.get("back_log").await, "111");
 
         // One that is no good does not keep a member down that ran without it.
         with(primary, &record, &[("nonsense", "2")]).await;
@@ -136,8 +123,8 @@ fn parameters_are_tried_before_they_are_used() {
             })
             .await;
         println!("{:?}", report.troubles);
-        let mut root = Client::root(&primary.place).await;
-        assert_eq!(root.text("SELECT @@GLOBAL.back_log").await, "111");
+        let mut root = primary.place.root().await;
+        assert_eq!(root.get("back_log").await, "111");
     });
 }
 

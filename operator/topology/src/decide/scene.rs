@@ -162,11 +162,6 @@ impl<'a> Scene<'a> {
         follows.is_some_and(|follows| follows.is_receiving && follows.host == place.host)
     }
 
-    /// Whether the report of the primary is younger than the last one of this member.
-    pub(super) fn primary_is_younger(&self, primary: Running<'_>, member: &Member) -> bool {
-        primary.report.heard > member.reported_at_ping
-    }
-
     /// The order for a member in this term.
     pub(super) fn order(&self, name: &str, role: Role, may_restart: bool) -> Assignment {
         Assignment {

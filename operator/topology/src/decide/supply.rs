@@ -84,7 +84,7 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     let (Some(primary), Some(source)) = (scene.living_primary(), scene.primary_place()) else {
         return Some((unseen_role(scene, report.assignment.as_ref()), None));
     };
-    let Some(why) = seed_reason(scene, primary, at) else {
+    let Some(why) = seed_reason(primary, at) else {
         return Some((Role::Replica { source }, None));
     };
     if cloning.is_some_and(|busy| busy != name) {
@@ -143,10 +143,14 @@ fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
 }
 
 /// Why it cannot simply follow.
-fn seed_reason(scene: &Scene<'_>, primary: Running<'_>, at: Running<'_>) -> Option<SeedReason> {
+fn seed_reason(primary: Running<'_>, at: Running<'_>) -> Option<SeedReason> {
     let all = everything(at.server);
-    let is_younger = scene.primary_is_younger(primary, at.member);
-    if is_younger && !all.is_subset(&primary.server.executed) {
+    if at
+        .member
+        .surplus
+        .as_ref()
+        .is_some_and(|surplus| !surplus.is_empty())
+    {
         return Some(SeedReason::Diverged);
     }
     if all.is_empty() {

@@ -84,10 +84,9 @@ fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timest
         ));
     }
     let Some((_, report)) = connected(seen, name) else {
-        let problem = pod
-            .problem
-            .clone()
-            .or_else(|| volume.and_then(|volume| volume.problem.clone()));
+        // A volume that is not there is why the Pod is not: the scheduler says less.
+        let of_volume = volume.and_then(|volume| volume.problem.clone());
+        let problem = of_volume.or_else(|| pod.problem.clone());
         let reported_at = member.and_then(|member| member.report.as_ref().map(|_| member.reported_at));
         return Some(match (problem, reported_at) {
             (Some(problem), _) => (MemberState::Pending, Some(problem)),

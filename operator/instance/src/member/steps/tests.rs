@@ -245,7 +245,22 @@ fn another_source_needs_no_stop_of_the_applier() {
     ]);
     let stopped = just_started(replica()).following("db-2", Receiver::Off);
     stopped.gives(&[Step::Change(place("db-1")), Step::StartReceiver]);
-    just_started(replica()).following("db-1", Receiver::On).gives(&[]);
+    let online = just_started(replica()).following("db-1", Receiver::On).online();
+    online.gives(&[]);
+}
+
+#[test]
+fn readers_are_let_in_when_a_replica_follows() {
+    let connected = just_started(replica()).following("db-1", Receiver::On);
+    connected.gives(&[Step::LetIn]);
+    just_started(replica())
+        .following("db-1", Receiver::Connecting)
+        .gives(&[]);
+    // An interruption later shuts nobody out.
+    just_started(replica())
+        .following("db-1", Receiver::Connecting)
+        .online()
+        .gives(&[]);
 }
 
 #[test]

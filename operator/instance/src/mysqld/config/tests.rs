@@ -117,6 +117,6 @@ fn a_value_stays_on_its_line() {
         let refused = render_with(&server(&[("init_connect", bad)]));
         assert!(matches!(refused, Err(Error::Value { .. })), "{bad:?}");
     }
-    let text = render_with(&server(&[("init_connect", r##"SET @a = "#" \n"##)])).unwrap();
-    assert!(text.contains(r##"init_connect="SET @a = \"#\" \\n""##), "{text}");
+    let text = render_with(&server(&[("init_connect", r##"say "#" \n"##)])).unwrap();
+    assert!(text.contains(r##"init_connect="say \"#\" \\n""##), "{text}");
 }

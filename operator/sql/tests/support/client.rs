@@ -1,0 +1,90 @@
+//! Owns what clients of the tests say to a server: applications over TLS, and a person with every right.
+//! It must not be part of what is tested. Other crates' tests include this file: SQL stands here only.
+
+use std::path::Path;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error, OptsBuilder, Result, SslOpts};
+
+pub(crate) struct Client(Conn);
+
+impl Client {
+    /// Whoever answers on loopback is believed.
+    pub(crate) async fn tcp(port: u16, user: &str, password: &str, database: &str) -> Result<Self> {
+        let tls = SslOpts::default().with_danger_accept_invalid_certs(true);
+        let opts = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(port)
+            .user(Some(user))
+            .pass(Some(password))
+            .db_name(Some(database))
+            .prefer_socket(false)
+            .ssl_opts(Some(tls));
+        Conn::new(opts).await.map(Self)
+    }
+
+    pub(crate) async fn socket(path: &Path, user: &str, password: &str) -> Result<Self> {
+        let opts = OptsBuilder::default()
+            .user(Some(user))
+            .pass(Some(password))
+            .socket(Some(path.to_str().unwrap()));
+        Conn::new(opts).await.map(Self)
+    }
+
+    pub(crate) async fn make_table(&mut self) -> Result<()> {
+        let sql = "CREATE TABLE t (a INT PRIMARY KEY AUTO_INCREMENT, b TEXT)";
+        self.0.query_drop(sql).await
+    }
+
+    pub(crate) async fn insert(&mut self) -> Result<()> {
+        self.0
+            .query_drop("INSERT INTO t (b) VALUES (REPEAT('x', 10000))")
+            .await
+    }
+
+    /// As many rows again.
+    pub(crate) async fn double(&mut self) -> Result<()> {
+        self.0.query_drop("INSERT INTO t (b) SELECT b FROM t").await
+    }
+
+    pub(crate) async fn count(&mut self) -> u64 {
+        let count: Option<u64> = self.0.query_first("SELECT COUNT(*) FROM t").await.unwrap();
+        count.unwrap()
+    }
+
+    pub(crate) async fn set(&mut self, variable: &str, value: &str) -> Result<()> {
+        self.0
+            .query_drop(format!("SET GLOBAL {variable} = {value}"))
+            .await
+    }
+
+    pub(crate) async fn get(&mut self, variable: &str) -> String {
+        let sql = format!("SELECT @@GLOBAL.{variable}");
+        let row: Option<String> = self.0.query_first(sql).await.unwrap();
+        row.unwrap()
+    }
+
+    /// A write that no other server has.
+    pub(crate) async fn err(&mut self) {
+        self.set("super_read_only", "0").await.unwrap();
+        let _ = self.0.query_drop("CREATE DATABASE errant").await;
+    }
+
+    /// Empty before a clone has come so far.
+    pub(crate) async fn stage_of_clone(&mut self, stage: &str) -> String {
+        let sql = format!(
+            "SELECT COALESCE(MAX(STATE), '') FROM performance_schema.clone_progress WHERE STAGE = '{stage}'"
+        );
+        let row: Option<String> = self.0.query_first(sql).await.unwrap();
+        row.unwrap()
+    }
+}
+
+/// 0 is success, 1 a connection that broke.
+pub(crate) fn code<T>(ended: &Result<T>) -> u16 {
+    match ended {
+        Ok(_) => 0,
+        Err(Error::Server(error)) => error.code,
+        Err(_) => 1,
+    }
+}
