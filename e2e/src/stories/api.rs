@@ -139,6 +139,13 @@ pub(super) fn tools(stage: &Stage) -> Result<String> {
         "two managers share the map",
     )?;
     cluster.wait_healthy(stage)?;
+    let columns = columns(stage, &cluster)?;
+    cluster.remove(stage)?;
+    Ok(columns.trim().replace('\n', " | "))
+}
+
+/// What a person on call sees, and an even scale that is refused.
+fn columns(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
     let columns = stage
         .k(&format!("get myc -o wide -n {}", cluster.namespace))
         .output()?;
@@ -164,9 +171,160 @@ pub(super) fn tools(stage: &Stage) -> Result<String> {
         .run()
         .err()
         .context("an even scale is taken")?;
-    cluster.remove(stage)?;
-    Ok(columns.trim().replace('\n', " | "))
+    Ok(columns)
 }
+
+/// What is tried, and a word that the refusal must hold.
+const HOSTILE: &[(&str, &str)] = &[
+    ("spec: {}", "spec"),
+    ("spec: null", "spec"),
+    ("spec: []", "spec"),
+    ("spec: {version: 9.7, storage: {size: 2Gi}}", "version"),
+    ("spec: {version: '9.7', storage: {size: -1Gi}}", "size"),
+    ("spec: {version: '9.7', storage: {size: 1e99Gi}}", "size"),
+    (
+        "spec: {version: '9.7', storage: {size: '99999999999999999999Gi'}}",
+        "size",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, instances: 99999999999}",
+        "instances",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, instances: -3}",
+        "instances",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, instances: 3.5}",
+        "instances",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, instances: '3'}",
+        "instances",
+    ),
+    ("spec: {version: '９.７', storage: {size: 2Gi}}", "version"),
+    (
+        "spec: {version: '9.7; rm -rf /', storage: {size: 2Gi}}",
+        "version",
+    ),
+    (
+        "spec: {image: 'mysql:9.7 --privileged', storage: {size: 2Gi}}",
+        "image",
+    ),
+    ("spec: {image: '../../etc/passwd', storage: {size: 2Gi}}", "image"),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi, storageClassName: '../x'}}",
+        "storageClassName",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {'max connections': '1'}}}",
+        "parameters",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {MAX_CONNECTIONS: '1'}}}",
+        "lower case",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {max_connections: \"1\\nsync_binlog=0\"}}}",
+        "parameters",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {sync_binlog: '0'}}}",
+        "sync_binlog",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {sync_bin: '0'}}}",
+        "sync_binlog",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {loose_sync_binlog: '0'}}}",
+        "modifiers",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {skip_grant_tables: '1'}}}",
+        "modifiers",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {init_file: '/etc/passwd'}}}",
+        "init_file",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {plugin_load_add: 'x.so'}}}",
+        "plugin",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {secure_file_priv: '/'}}}",
+        "secure_file_priv",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {a: 1}}}",
+        "parameters",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, resources: {limits: {memory: 1Ki}}}",
+        "memory",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, resources: {limits: {memory: 1Gi}, requests: {memory: 2Gi}}}",
+        "limits.memory",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, resources: {requests: {cpu: lots}}}",
+        "cpu",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, placement: {topologyKey: 'a b'}}",
+        "topologyKey",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, placement: {nodeSelector: {kubernetes.io/hostname: node1}}}",
+        "nodeSelector",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, placement: {tolerations: [{operator: Sometimes}]}}",
+        "operator",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, placement: {affinity: {podAffinity: 7}}}",
+        "affinity",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {port: 0}}}",
+        "port",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {port: 70000}}}",
+        "port",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {annotations: {'a b/c/d': x}}}}",
+        "annotation",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, replication: {syncReplicas: 2}}",
+        "syncReplicas",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, replication: {mode: Ring}}",
+        "mode",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, failover: {deadlineSeconds: 0}}",
+        "deadlineSeconds",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, deletionPolicy: Burn}",
+        "deletionPolicy",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, imagePullSecrets: [{name: a}, {name: a}]}",
+        "uplicate",
+    ),
+    (
+        "spec: {version: '9.7', storage: {size: 2Gi}, noSuchField: 1}",
+        "noSuchField",
+    ),
+];
 
 /// Malformed and hostile objects beside a cluster that runs: refused with words, or reported; it goes on.
 pub(super) fn hostile(stage: &Stage) -> Result<String> {
@@ -181,59 +339,24 @@ pub(super) fn hostile(stage: &Stage) -> Result<String> {
     let huge = "x".repeat(1 << 20);
     let many: String = (0..200).map(|n| format!("p{n}: '1', ")).collect();
     let long = "a".repeat(300);
-    let cases: Vec<(String, &str)> = [
-        ("spec: {}", "spec"),
-        ("spec: null", "spec"),
-        ("spec: []", "spec"),
-        ("spec: {version: 9.7, storage: {size: 2Gi}}", "version"),
-        ("spec: {version: '9.7', storage: {size: -1Gi}}", "size"),
-        ("spec: {version: '9.7', storage: {size: 1e99Gi}}", "size"),
-        ("spec: {version: '9.7', storage: {size: '99999999999999999999Gi'}}", "size"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, instances: 99999999999}", "instances"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, instances: -3}", "instances"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, instances: 3.5}", "instances"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, instances: '3'}", "instances"),
-        ("spec: {version: '９.７', storage: {size: 2Gi}}", "version"),
-        ("spec: {version: '9.7; rm -rf /', storage: {size: 2Gi}}", "version"),
-        ("spec: {image: 'mysql:9.7 --privileged', storage: {size: 2Gi}}", "image"),
-        ("spec: {image: '../../etc/passwd', storage: {size: 2Gi}}", "image"),
-        ("spec: {version: '9.7', storage: {size: 2Gi, storageClassName: '../x'}}", "storageClassName"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {'max connections': '1'}}}", "parameters"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {MAX_CONNECTIONS: '1'}}}", "lower case"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {max_connections: \"1\\nsync_binlog=0\"}}}", "parameters"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {sync_binlog: '0'}}}", "sync_binlog"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {sync_bin: '0'}}}", "sync_binlog"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {loose_sync_binlog: '0'}}}", "modifiers"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {skip_grant_tables: '1'}}}", "modifiers"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {init_file: '/etc/passwd'}}}", "init_file"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {plugin_load_add: 'x.so'}}}", "plugin"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {secure_file_priv: '/'}}}", "secure_file_priv"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, mysql: {parameters: {a: 1}}}", "parameters"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, resources: {limits: {memory: 1Ki}}}", "memory"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, resources: {limits: {memory: 1Gi}, requests: {memory: 2Gi}}}", "limits.memory"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, resources: {requests: {cpu: lots}}}", "cpu"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, placement: {topologyKey: 'a b'}}", "topologyKey"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, placement: {nodeSelector: {kubernetes.io/hostname: node1}}}", "nodeSelector"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, placement: {tolerations: [{operator: Sometimes}]}}", "operator"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, placement: {affinity: {podAffinity: 7}}}", "affinity"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {port: 0}}}", "port"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {port: 70000}}}", "port"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, service: {primary: {annotations: {'a b/c/d': x}}}}", "annotation"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, replication: {syncReplicas: 2}}", "syncReplicas"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, replication: {mode: Ring}}", "mode"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, failover: {deadlineSeconds: 0}}", "deadlineSeconds"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, deletionPolicy: Burn}", "deletionPolicy"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, imagePullSecrets: [{name: a}, {name: a}]}", "uplicate"),
-        ("spec: {version: '9.7', storage: {size: 2Gi}, noSuchField: 1}", "noSuchField"),
-    ]
-    .map(|(spec, words)| (spec.to_owned(), words))
-    .into_iter()
-    .chain([
-        (format!("spec: {{version: '9.7', storage: {{size: 2Gi}}, mysql: {{parameters: {{a: '{huge}'}}}}}}"), ""),
-        (format!("spec: {{version: '9.7', storage: {{size: 2Gi}}, mysql: {{parameters: {{{many}}}}}}}"), "100"),
-        (format!("spec: {{image: '{long}{long}', storage: {{size: 2Gi}}}}"), "image"),
-    ])
-    .collect();
+    let long_ones = [
+        (
+            format!(
+                "spec: {{version: '9.7', storage: {{size: 2Gi}}, mysql: {{parameters: {{a: '{huge}'}}}}}}"
+            ),
+            "",
+        ),
+        (
+            format!("spec: {{version: '9.7', storage: {{size: 2Gi}}, mysql: {{parameters: {{{many}}}}}}}"),
+            "100",
+        ),
+        (
+            format!("spec: {{image: '{long}{long}', storage: {{size: 2Gi}}}}"),
+            "image",
+        ),
+    ];
+    let listed = HOSTILE.iter().map(|(spec, words)| ((*spec).to_owned(), *words));
+    let cases: Vec<(String, &str)> = listed.chain(long_ones).collect();
     for (spec, words) in &cases {
         let manifest = format!(
             "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: MySQLCluster\nmetadata: {{name: bad, namespace: {}}}\n{spec}\n",

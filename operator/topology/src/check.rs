@@ -93,34 +93,7 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
         };
         let incarnation = server(seen, name).map(|(_, _, server)| server.incarnation);
         match &order.role {
-            Role::Primary { wait_for } => {
-                found.unless(
-                    *name == record.primary,
-                    format!("{name} is made a second primary"),
-                );
-                found.unless(
-                    *wait_for == record.wait_for,
-                    format!("{name} waits for another number than recorded"),
-                );
-                found.unless(record.term.epoch > 0, format!("{name} is opened before epoch 1"));
-                let recorded = record.voters.get(name).and_then(|voter| voter.incarnation);
-                found.unless(
-                    incarnation.is_none() || incarnation == recorded,
-                    format!("{name} is opened with other data"),
-                );
-                found.unless(!record.is_choosing, format!("{name} is opened before the choice"));
-                let report = seen.members.get(name).and_then(|member| member.report.as_ref());
-                let told = report.and_then(|report| report.assignment.as_ref());
-                let was_primary = told.is_some_and(|told| {
-                    let is_same = told
-                        .record
-                        .as_ref()
-                        .is_some_and(|told| told.identity == record.identity);
-                    is_same && matches!(told.role, Role::Primary { .. } | Role::Found)
-                });
-                let is_known = incarnation.is_some() || was_primary;
-                found.unless(is_known, format!("{name} is opened with data that nobody saw"));
-            }
+            Role::Primary { wait_for } => primary(seen, record, name, *wait_for, found),
             Role::Found => found.unless(
                 *name == record.primary && record.term.epoch == 0,
                 format!("{name} founds beside the founder"),
@@ -146,6 +119,33 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
             Role::Hold => {}
         }
     }
+}
+
+fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &mut Found) {
+    let incarnation = server(seen, name).map(|(_, _, server)| server.incarnation);
+    found.unless(name == record.primary, format!("{name} is made a second primary"));
+    found.unless(
+        wait_for == record.wait_for,
+        format!("{name} waits for another number than recorded"),
+    );
+    found.unless(record.term.epoch > 0, format!("{name} is opened before epoch 1"));
+    let recorded = record.voters.get(name).and_then(|voter| voter.incarnation);
+    found.unless(
+        incarnation.is_none() || incarnation == recorded,
+        format!("{name} is opened with other data"),
+    );
+    found.unless(!record.is_choosing, format!("{name} is opened before the choice"));
+    let report = seen.members.get(name).and_then(|member| member.report.as_ref());
+    let told = report.and_then(|report| report.assignment.as_ref());
+    let was_primary = told.is_some_and(|told| {
+        let is_same = told
+            .record
+            .as_ref()
+            .is_some_and(|told| told.identity == record.identity);
+        is_same && matches!(told.role, Role::Primary { .. } | Role::Found)
+    });
+    let is_known = incarnation.is_some() || was_primary;
+    found.unless(is_known, format!("{name} is opened with data that nobody saw"));
 }
 
 fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {

@@ -324,29 +324,7 @@ impl Sim {
                 }
             }
             Role::Clone { .. } => stop(server),
-            Role::Primary { wait_for } => {
-                server.follows = None;
-                server.executed = server.executed.union(&server.received);
-                server.wait_for = Some(*wait_for);
-                let record = order.record.as_ref().expect("a record");
-                let proof = Proof {
-                    term: record.term,
-                    wait_for: *wait_for,
-                };
-                if server.proved != Some(proof)
-                    && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof)
-                {
-                    let epoch = gtid(record.identity, record.term.epoch);
-                    let gtid = match server.executed.contains(&epoch) {
-                        true => gtid(own, 1_000 + number),
-                        false => epoch,
-                    };
-                    server.executed.insert(gtid.clone());
-                    server.proof_begun = Some((proof, gtid));
-                } else if server.is_open {
-                    server.executed.insert(gtid(own, 1_000 + number));
-                }
-            }
+            Role::Primary { wait_for } => lead(server, &order, *wait_for, number),
         }
     }
 
@@ -406,6 +384,30 @@ impl Sim {
             .filter(|(_, node)| node.has_pod)
             .map(|(name, _)| name.clone())
             .collect()
+    }
+}
+
+/// Proves a commit, opens by that, and goes on writing.
+fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
+    let own = server.incarnation.expect("an incarnation");
+    server.follows = None;
+    server.executed = server.executed.union(&server.received);
+    server.wait_for = Some(wait_for);
+    let record = order.record.as_ref().expect("a record");
+    let proof = Proof {
+        term: record.term,
+        wait_for,
+    };
+    if server.proved != Some(proof) && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof) {
+        let epoch = gtid(record.identity, record.term.epoch);
+        let gtid = match server.executed.contains(&epoch) {
+            true => gtid(own, 1_000 + number),
+            false => epoch,
+        };
+        server.executed.insert(gtid.clone());
+        server.proof_begun = Some((proof, gtid));
+    } else if server.is_open {
+        server.executed.insert(gtid(own, 1_000 + number));
     }
 }
 
