@@ -369,6 +369,7 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             identity: "7d3f6d3e-0000-4000-8000-000000000001".parse::<Uuid>().unwrap(),
             term: term(revision),
             primary: MEMBER.to_owned(),
+            is_choosing: false,
             voters: Default::default(),
             acknowledged_by: 1,
             wait_for: 1,

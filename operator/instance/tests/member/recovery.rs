@@ -18,7 +18,12 @@ fn a_killed_primary_opens_again_by_a_proof() {
         app.make_table().await.unwrap();
         let primary = &mut cluster.members[0];
         primary.settled().await;
+        let pid = primary.place.mysqld_pid().unwrap();
         primary.place.kill_mysqld();
+        // Giving back its memory takes the system some tens of milliseconds.
+        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            std::thread::yield_now();
+        }
         let began = Instant::now();
         primary
             .until("the end", |report| {
@@ -31,8 +36,7 @@ fn a_killed_primary_opens_again_by_a_proof() {
             "killed: told after {told:?}, open again after {:?}",
             began.elapsed()
         );
-        // A few milliseconds where the cores are not busy with something else.
-        assert!(told < Duration::from_millis(250), "{told:?}");
+        assert!(told < Duration::from_millis(50), "{told:?}");
         assert!(matches!(report.process, Process::Running));
         assert!(report.troubles.is_empty(), "{:?}", report.troubles);
         let mut app = primary.place.app("first").await.unwrap();
