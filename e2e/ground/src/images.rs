@@ -126,9 +126,14 @@ pub fn checker() -> Result<(Built, PathBuf)> {
     Ok((Built::new(CHECKER, place), program))
 }
 
+/// The operator's program, as it is in its image.
+pub fn operator_program() -> Result<PathBuf> {
+    static_program("holdfast", &["crds", "operator"])
+}
+
 /// The operator's image, by buildah from the repository's Dockerfile, which starts from nothing.
 pub fn operator() -> Result<Built> {
-    let program = static_program("holdfast", &["crds", "operator"])?;
+    let program = operator_program()?;
     let dockerfile = checkout()?.join("Dockerfile");
     let key = Key::new(OPERATOR).file(&program)?.file(&dockerfile)?.finish();
     let place = cache::get("image-holdfast", &key, |out| {

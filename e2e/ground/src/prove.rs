@@ -23,6 +23,10 @@ const WITH_MYSQLD: &[&str] = &["checker", "sql"];
 const WITH_API_SERVER: &[&str] = &["kit"];
 /// The test target that needs helm, and runs only by name.
 const WITH_HELM: (&str, &str) = ("e2e", "charts");
+/// The test target that needs mysqlds and the program itself, and runs only by name.
+const WITH_PROGRAM: (&str, &str) = ("instance", "member");
+/// Needs an API server without kubelets, which no step makes: only linted here.
+const BY_HAND: (&str, &str) = ("controllers", "api_server");
 
 /// How many checks went which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,7 +144,9 @@ pub fn prove() -> Result<bool> {
     // What runs only by name is checked only by name.
     let named = WITH_MYSQLD.iter().map(|package| (package, "mysqld"));
     let named = named.chain(WITH_API_SERVER.iter().map(|package| (package, "api_server")));
-    for (package, test) in named.chain([(&WITH_HELM.0, WITH_HELM.1)]) {
+    let single = [WITH_HELM, WITH_PROGRAM, BY_HAND];
+    let single = single.iter().map(|(package, test)| (package, *test));
+    for (package, test) in named.chain(single) {
         let line = format!("clippy --package {package} --test {test} --locked -- --deny warnings");
         proof.step(&format!("clippy of {package}'s {test} tests"), cargo(&line));
     }
@@ -158,6 +164,7 @@ pub fn prove() -> Result<bool> {
             mysqld_tests(&checkout, package),
         );
     }
+    proof.step("the agent with mysqld", agent_tests(&checkout));
     ground_steps(&mut proof, &checkout, &own)?;
     Ok(report(&proof))
 }
@@ -211,6 +218,16 @@ fn mysqld_tests(checkout: &Path, package: &str) -> Result<Command> {
     let variable = format!("{}_MYSQL_ROOT", package.to_uppercase());
     let test = named_test(checkout, package, "mysqld");
     Ok(test.args(["--test-threads=1"]).env(&variable, &root).into_inner())
+}
+
+fn agent_tests(checkout: &Path) -> Result<Command> {
+    let (package, test) = WITH_PROGRAM;
+    let test = named_test(checkout, package, test);
+    Ok(test
+        .args(["--test-threads=1"])
+        .env("INSTANCE_MYSQL_ROOT", images::mysql_root()?)
+        .env("INSTANCE_PROGRAM", images::operator_program()?)
+        .into_inner())
 }
 
 /// A test target that runs only by name; arguments that follow are the test program's.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scene::{connected, everything, ordinal, running, server_of};
-use super::view;
+use super::{restarts, view};
 use crate::assignment::{Assignment, Role};
 use crate::decision::{ClusterState, Decision, Plan, Reason, Refusal};
 use crate::gtid::Uuid;
@@ -27,6 +27,7 @@ pub(super) fn decide(spec: &Spec, seen: &Observed, now: Timestamp) -> Decision {
         members: view::before_the_record(spec, seen, &exist, now),
         plan: Plan {
             assign: holds(spec, seen, &exist),
+            replace: restarts::stuck(seen, &exist),
             exist,
             ..Plan::default()
         },

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::quorum;
 use super::scene::{Scene, everything};
-use super::{supply, view};
+use super::{restarts, supply, view};
 use crate::decision::{ClusterState, Decision, Plan, Reason};
 use crate::record::Record;
 
@@ -34,6 +34,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         decision.because.push(reason);
         return decision;
     }
+    decision.plan.replace = restarts::stuck(scene.seen, &decision.plan.exist);
     let (assign, reasons) = supply::assignments(scene);
     decision.plan.assign = assign;
     decision.because.extend(reasons);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::scene::Scene;
 use crate::decision::Reason;
+use crate::observed::Observed;
 
 /// Everybody else serves, and enough acknowledge without this one.
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
@@ -39,21 +40,33 @@ pub(super) fn pending_at_primary(scene: &Scene<'_>) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
+/// A Pod of an older spec that does not run in the first place: nothing is lost by making it anew.
+pub(super) fn stuck(seen: &Observed, names: &BTreeSet<String>) -> Option<String> {
+    let mut outdated = names.iter().filter(|name| is_outdated(seen, name));
+    let is_stuck = |name: &&String| {
+        let member = seen.members.get(*name);
+        let problem = member.and_then(|member| member.pod.as_ref()?.problem.as_ref());
+        problem.is_some() && member.is_some_and(|member| !member.is_connected)
+    };
+    outdated.find(is_stuck).cloned()
+}
+
+fn is_outdated(seen: &Observed, name: &str) -> bool {
+    let pod = seen.members.get(name).and_then(|member| member.pod.as_ref());
+    pod.is_some_and(|pod| !pod.is_current && !pod.is_terminating)
+}
+
 /// The Pod to make anew: one that does not run in the first place, else a replica that can be spared.
 pub(super) fn replaced(scene: &Scene<'_>) -> Option<(String, Reason)> {
-    let outdated = |name: &String| {
-        let member = scene.seen.members.get(name)?;
-        let pod = member.pod.as_ref()?;
-        (!pod.is_current && !pod.is_terminating)
-            .then(|| (name.clone(), !member.is_connected && pod.problem.is_some()))
+    let names = scene.existing();
+    let spare = || {
+        let mut outdated = names.iter().filter(|name| is_outdated(scene.seen, name));
+        outdated
+            .find(|name| *name != scene.primary() && permitted(scene).is_none() && can_spare(scene, name))
+            .cloned()
     };
-    let outdated: Vec<(String, bool)> = scene.existing().iter().filter_map(outdated).collect();
-    let stuck = outdated.iter().find(|(_, is_stuck)| *is_stuck);
-    let spare = outdated
-        .iter()
-        .find(|(name, _)| name != scene.primary() && permitted(scene).is_none() && can_spare(scene, name));
-    let (name, _) = stuck.or(spare)?;
-    Some((name.clone(), Reason::Replacing { member: name.clone() }))
+    let name = stuck(scene.seen, &names).or_else(spare)?;
+    Some((name.clone(), Reason::Replacing { member: name }))
 }
 
 /// The primary's Pod was made from an older spec.
