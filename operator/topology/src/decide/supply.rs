@@ -84,6 +84,10 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     let (Some(primary), Some(source)) = (scene.living_primary(), scene.primary_place()) else {
         return Some((unseen_role(scene, report.assignment.as_ref()), None));
     };
+    // Before the accounts are made, nobody is let in.
+    if scene.record.term.epoch == 0 && !primary.report.is_founded {
+        return Some((Role::Hold, None));
+    }
     let Some(why) = seed_reason(primary, at) else {
         return Some((Role::Replica { source }, None));
     };
