@@ -14,6 +14,7 @@ use ground::spec::Unit;
 use nix::sys::signal::Signal;
 
 use crate::fixtures::{PASSWORD, Servers};
+use crate::load::told;
 use crate::stage::{Stage, claim, wait_until};
 
 /// Every commit is on disk before it is acknowledged.
@@ -137,17 +138,6 @@ fn program(stage: &Stage, args: &[&str]) -> Result<ground::shell::Cmd> {
     let mut argv = vec![program.as_str()];
     argv.extend(args);
     Ok(stage.client(&argv)?.env("CHECKER_PASSWORD", PASSWORD))
-}
-
-fn told(verdict: &Verdict) -> String {
-    let lost = verdict.found(Kind::LostWrite).map_or(0, |found| found.count);
-    format!(
-        "{} acknowledged, {} lost, {} unknown, longest gap {} ms",
-        verdict.counts.acknowledged,
-        lost,
-        verdict.counts.unknown,
-        verdict.service.longest_gap_ns() / 1_000_000
-    )
 }
 
 /// Does something that ends mysqld while the checker writes; gives the verdict.

@@ -68,12 +68,10 @@ pub fn gtid(identity: Uuid, epoch: u64) -> Result<Gtid, Error> {
 
 /// The highest epoch in a set of transactions; 0 is none.
 pub fn highest(identity: Uuid, set: &GtidSet) -> u64 {
-    let all: GtidSet = format!("{identity}:1-{}", i64::MAX - 1)
-        .parse()
-        .unwrap_or_default();
-    let text = set.intersect(&all).to_string();
-    let last = text.rsplit([':', '-']).next().unwrap_or_default();
-    last.parse().unwrap_or(0)
+    set.highest(&Source {
+        uuid: identity,
+        tag: None,
+    })
 }
 
 /// What was seen around the write. Whether it proves anything is for the caller to say: a server

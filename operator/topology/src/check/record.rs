@@ -124,10 +124,7 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let counted = others.filter(|name| {
         server(seen, name).is_some_and(|(_, _, server)| before.counts(name, server.incarnation))
     });
-    let need = before
-        .voters
-        .len()
-        .saturating_sub(usize::from(before.acknowledged_by));
+    let need = quorum(before);
     found.unless(
         counted.count() >= need,
         "an epoch is claimed that cannot be decided",
@@ -137,6 +134,11 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         is_ours && server.is_open && report.process == Process::Running && report.server_age_ms == 0
     });
     found.unless(!is_fine, "a primary that serves is given up");
+}
+
+fn quorum(record: &Record) -> usize {
+    let acknowledged_by = usize::from(record.acknowledged_by);
+    record.voters.len().saturating_sub(acknowledged_by)
 }
 
 /// Everybody who counts holds still in the claimed term, and nobody has what the chosen one lacks.
@@ -159,10 +161,7 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
             holds && report.is_settled && before.counts(&report.member, server.incarnation)
         });
     let still: Vec<_> = still.collect();
-    let need = before
-        .voters
-        .len()
-        .saturating_sub(usize::from(before.acknowledged_by));
+    let need = quorum(before);
     found.unless(
         still.len() >= need,
         format!("{} members hold still, {need} must", still.len()),

@@ -24,7 +24,7 @@ pub(super) fn decide(spec: &Spec, seen: &Observed, now: Timestamp) -> Decision {
     let exist: BTreeSet<String> = wanted.iter().cloned().chain(voters).chain(volumes).collect();
     let mut decision = Decision {
         state: ClusterState::Creating,
-        members: view::before_the_record(spec, seen, &exist, now),
+        members: view::before_the_record(seen, &exist, now),
         plan: Plan {
             assign: holds(spec, seen, &exist),
             replace: restarts::stuck(seen, &exist),
@@ -179,11 +179,11 @@ fn adopt(
     if !missing.is_empty() {
         return Err(Obstacle::Waiting(missing));
     }
-    claim(newest, remembered)
+    Ok(claim(newest, remembered))
 }
 
 /// The next epoch is claimed, so that everybody holds still before histories are compared.
-fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> Result<(Record, Reason), Obstacle> {
+fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> (Record, Reason) {
     let records = || remembered.values();
     let revision = records().map(|record| record.term.revision).max().unwrap_or(0) + 1;
     let epoch = records().map(|record| record.term.epoch).max().unwrap_or(0) + 1;
@@ -194,5 +194,5 @@ fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> Result<(Recor
         ..newest.clone()
     };
     let primary = record.primary.clone();
-    Ok((record, Reason::Adopting { primary, epoch }))
+    (record, Reason::Adopting { primary, epoch })
 }

@@ -36,11 +36,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         .filter(|name| still.iter().all(|(other, _)| other != name))
         .map(str::to_owned)
         .collect();
-    let need = scene
-        .record
-        .voters
-        .len()
-        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    let need = scene.quorum();
     if still.len() < need {
         let seen = still.iter().map(|(name, _)| (*name).to_owned()).collect();
         let is_lost = counting(scene).count() < need;

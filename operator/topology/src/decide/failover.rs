@@ -19,11 +19,7 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     let primary = scene.primary().to_owned();
     let others = scene.record.voters.keys().filter(|name| **name != primary);
     let reached = others.filter(|name| scene.counted(name).is_some()).count();
-    let need = scene
-        .record
-        .voters
-        .len()
-        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    let need = scene.quorum();
     if scene.record.acknowledged_by == 0 || reached < need {
         return None;
     }

@@ -115,9 +115,7 @@ fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
 
 fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
     let voters = &scene.record.voters;
-    let need = voters
-        .len()
-        .saturating_sub(usize::from(scene.record.acknowledged_by));
+    let need = scene.quorum();
     let (seen, missing): (BTreeSet<String>, BTreeSet<String>) = voters
         .keys()
         .cloned()

@@ -115,6 +115,12 @@ impl<'a> Scene<'a> {
         self.counted(self.primary())
     }
 
+    /// So many voters with their data must be seen to know everything that was acknowledged.
+    pub(super) fn quorum(&self) -> usize {
+        let acknowledged_by = usize::from(self.record.acknowledged_by);
+        self.record.voters.len().saturating_sub(acknowledged_by)
+    }
+
     /// Where others reach the primary.
     pub(super) fn primary_place(&self) -> Option<Place> {
         self.place(self.primary())

@@ -7,14 +7,15 @@ use super::exposure;
 use super::scene::{Scene, connected, running};
 use crate::assignment::Role;
 use crate::decision::{MemberRole, MemberState, MemberView};
-use crate::observed::{Member, Observed, Spec, Timestamp};
+use crate::observed::{Member, Observed, Timestamp};
 use crate::report::{Process, Report, TroubleKind};
 
 /// A connection that is gone for longer is worth a word.
 const UNSEEN_LIMIT_MS: u64 = 5_000;
+/// From here on it is not a moment any more.
+const LONG_UNSEEN_MS: u64 = 10_000;
 
 pub(super) fn before_the_record(
-    _: &Spec,
     seen: &Observed,
     exist: &BTreeSet<String>,
     now: Timestamp,
@@ -91,15 +92,13 @@ fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timest
         return Some(match (problem, reported_at) {
             (Some(problem), _) => (MemberState::Pending, Some(problem)),
             (None, Some(at)) if now.saturating_sub(at) > UNSEEN_LIMIT_MS => {
-                let seconds = now.saturating_sub(at) / 10_000 * 10;
-                let what = match seconds {
-                    0 => "its agent has not been heard of for a few seconds".to_owned(),
-                    _ => "its agent cannot be reached; whether it runs is not known".to_owned(),
+                let what = match now.saturating_sub(at) < LONG_UNSEEN_MS {
+                    true => "its agent has not been heard of for a few seconds",
+                    false => "its agent cannot be reached; whether it runs is not known",
                 };
-                (MemberState::Unreachable, Some(what))
+                (MemberState::Unreachable, Some(what.to_owned()))
             }
-            (None, Some(_)) => (MemberState::Starting, None),
-            (None, None) => (MemberState::Starting, None),
+            (None, _) => (MemberState::Starting, None),
         });
     };
     match running(seen, name) {
