@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ground::faults::pod;
 use ground::ground::Ground;
 use ground::images;
 use ground::network;
 use ground::shell::{Cmd, cmd};
 use ground::spec::Unit;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Namespaces of stories carry it, so that a killed run is cleaned by the next.
@@ -119,6 +121,13 @@ impl Stage {
             "-c",
             line,
         ])
+    }
+
+    /// SIGKILL to the processes of this name in a pod.
+    pub fn kill(&self, namespace: &str, name: &str, process: &str) -> Result<()> {
+        let ground = self.ground()?;
+        let found = pod::find(ground, namespace, name)?;
+        pod::signal(ground, &found, Some(process), Signal::SIGKILL).map(drop)
     }
 
     /// A program outside all nodes that reaches Services.

@@ -10,9 +10,8 @@ use e2e::cluster::Cluster;
 use e2e::load::{self, Load};
 use e2e::operator;
 use e2e::stage::{Images, Stage, wait_until};
-use ground::faults::{Fault, pod};
+use ground::faults::Fault;
 use ground::ground::Ground;
-use nix::sys::signal::Signal;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Measures a cluster on the proving ground")]
@@ -93,9 +92,7 @@ fn births(stage: &Stage, runs: u32) -> Result<()> {
 type Harm = fn(&Stage, &Cluster<'_>) -> Result<Option<Fault>>;
 
 fn kill(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
-    let ground = stage.ground()?;
-    let found = pod::find(ground, cluster.namespace, &cluster.primary(stage)?)?;
-    pod::signal(ground, &found, Some("mysqld"), Signal::SIGKILL)?;
+    stage.kill(cluster.namespace, &cluster.primary(stage)?, "mysqld")?;
     Ok(None)
 }
 

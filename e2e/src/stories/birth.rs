@@ -87,22 +87,10 @@ pub(super) fn controller_killed(stage: &Stage) -> Result<String> {
 
 /// SIGKILL to every controller; gives how many there were.
 pub(super) fn kill_controllers(stage: &Stage) -> Result<usize> {
-    let ground = stage.ground()?;
-    let mut killed = 0;
-    for pod in operator::pods(stage)? {
-        // One that is just starting has no process yet.
-        let Ok(found) = ground::faults::pod::find(ground, operator::NAMESPACE, &pod) else {
-            continue;
-        };
-        let signalled = ground::faults::pod::signal(
-            ground,
-            &found,
-            Some("holdfast"),
-            nix::sys::signal::Signal::SIGKILL,
-        );
-        killed += usize::from(signalled.is_ok());
-    }
-    Ok(killed)
+    stage.ground()?;
+    // One that is just starting has no process yet.
+    let is_killed = |pod: &String| stage.kill(operator::NAMESPACE, pod, "holdfast").is_ok();
+    Ok(operator::pods(stage)?.iter().filter(|pod| is_killed(pod)).count())
 }
 
 /// A cluster of the same name in another namespace is another cluster.

@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ground::faults::{Fault, pod};
-use nix::sys::signal::Signal;
+use ground::faults::Fault;
 
 use super::birth::kill_controllers;
 use crate::cluster::Cluster;
@@ -34,12 +33,6 @@ fn under_load(
     Ok(format!("{what}; {told}"))
 }
 
-fn signal(stage: &Stage, namespace: &str, member: &str, process: &str) -> Result<()> {
-    let ground = stage.ground()?;
-    let found = pod::find(ground, namespace, member)?;
-    pod::signal(ground, &found, Some(process), Signal::SIGKILL).map(drop)
-}
-
 /// A process of the primary or of a replica is killed, three times each.
 fn killed(stage: &Stage, namespace: &str, process: &str) -> Result<String> {
     let cluster = Cluster {
@@ -53,7 +46,7 @@ fn killed(stage: &Stage, namespace: &str, process: &str) -> Result<String> {
                 0 => cluster.primary(stage)?,
                 _ => cluster.replica(stage)?,
             };
-            signal(stage, namespace, &member, process)?;
+            stage.kill(namespace, &member, process)?;
             load.goes_on()?;
             cluster.wait_healthy(stage)?;
         }
