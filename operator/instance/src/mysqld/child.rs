@@ -177,9 +177,29 @@ pub(crate) async fn output(mut command: Command, reaper: &Reaper, limit: Duratio
 mod tests {
     use super::*;
 
-    // One test: a reaper waits for every child of the process.
-    #[tokio::test]
-    async fn children_are_heard_signalled_and_reaped() {
+    /// Set in the process that the test starts for itself.
+    const ALONE: &str = "HOLDFAST_REAPER_ALONE";
+
+    // In a process of its own: a reaper also takes the children of the tests beside it.
+    #[test]
+    fn children_are_heard_signalled_and_reaped() {
+        if std::env::var_os(ALONE).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            return runtime.unwrap().block_on(reap_alone());
+        }
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "mysqld::child::tests::children_are_heard_signalled_and_reaped",
+            ])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    async fn reap_alone() {
         let reaper = Reaper::start().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo err >&2; exit 3"]);
