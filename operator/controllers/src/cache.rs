@@ -73,6 +73,16 @@ impl<K: Resource + Clone + Debug + Send + Sync + 'static> Cache<K> {
         self.locked().get(key)?.get(name).cloned()
     }
 
+    /// What there is of one cluster, in which version. Status is not a new version, where that can be told.
+    pub(crate) fn versions(&self, key: &Key) -> Vec<(String, String)> {
+        let version = |object: &Arc<K>| match object.meta().generation {
+            Some(generation) => format!("{}/{generation}", object.uid().unwrap_or_default()),
+            None => object.resource_version().unwrap_or_default(),
+        };
+        let objects = self.of(key);
+        objects.iter().map(|(name, object)| (name.clone(), version(object))).collect()
+    }
+
     /// The clusters that something is known of.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
         self.locked().keys().cloned().collect()

@@ -1,14 +1,18 @@
 //! What all clusters' loops share: clients, caches, counters, settings.
 //! Must not hold anything of one cluster.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::cluster::MySQLCluster;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kit::client::Clients;
 use kit::events::Events;
+use kube::core::PartialObjectMeta;
 use objects::Inputs;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -71,6 +75,23 @@ pub(crate) struct Caches {
     pub(crate) pods: Cache<Pod>,
     pub(crate) volumes: Cache<PersistentVolumeClaim>,
     pub(crate) slices: Cache<EndpointSlice>,
+    // Of these it is known that they are there and which version: what is in them is read when it matters.
+    pub(crate) services: Cache<PartialObjectMeta<Service>>,
+    pub(crate) budgets: Cache<PartialObjectMeta<PodDisruptionBudget>>,
+    pub(crate) policies: Cache<PartialObjectMeta<NetworkPolicy>>,
+    pub(crate) accounts: Cache<PartialObjectMeta<ServiceAccount>>,
+}
+
+impl Caches {
+    /// Another number when somebody changed or removed what surrounds the members of a cluster.
+    pub(crate) fn mark(&self, key: &Key) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.services.versions(key).hash(&mut hasher);
+        self.budgets.versions(key).hash(&mut hasher);
+        self.policies.versions(key).hash(&mut hasher);
+        self.accounts.versions(key).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Default for Caches {
@@ -80,6 +101,10 @@ impl Default for Caches {
             pods: Cache::new(Key::owning),
             volumes: Cache::new(Key::owning),
             slices: Cache::new(Key::owning),
+            services: Cache::new(Key::owning),
+            budgets: Cache::new(Key::owning),
+            policies: Cache::new(Key::owning),
+            accounts: Cache::new(Key::owning),
         }
     }
 }

@@ -31,6 +31,9 @@ const STATUS_RETRY: Policy = Policy {
     limit: Duration::from_secs(30),
 };
 
+/// What others do to a cluster's objects is put right at once, and not more often than that.
+const REPAIR_PERIOD: Duration = Duration::from_secs(2);
+
 /// What supplies depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Basis {
@@ -39,11 +42,19 @@ pub(crate) struct Basis {
     pub(crate) is_suspended: bool,
 }
 
+/// The objects around the members, as the last supplies found them.
+#[derive(Clone, Copy, Debug)]
+struct Surroundings {
+    mark: u64,
+    at: Instant,
+}
+
 pub(crate) struct Desk {
     is_busy: bool,
     /// The supplies that are under way.
     ordered: Option<Basis>,
     supplied: Option<Basis>,
+    surroundings: Option<Surroundings>,
     supply_at: Instant,
     supply_retry: Retry,
     status_retry: Retry,
@@ -66,6 +77,7 @@ impl Desk {
             is_busy: false,
             ordered: None,
             supplied: None,
+            surroundings: None,
             supply_at: Instant::now(),
             supply_retry: Retry::new(SUPPLY_RETRY),
             status_retry: Retry::new(STATUS_RETRY),
@@ -122,8 +134,19 @@ impl Desk {
         !self.is_busy && self.supply_retry.is_open() && (is_other || Instant::now() >= self.supply_at)
     }
 
-    pub(crate) fn ordered(&mut self, basis: Basis) {
+    /// Others may have changed something since the last supplies were ordered.
+    pub(crate) fn saw(&mut self, mark: u64) {
+        if let Some(known) = self.surroundings.filter(|known| known.mark != mark) {
+            self.supply_at = self.supply_at.min(known.at + REPAIR_PERIOD);
+        }
+    }
+
+    pub(crate) fn ordered(&mut self, basis: Basis, mark: u64) {
         self.ordered = Some(basis);
+        self.surroundings = Some(Surroundings {
+            mark,
+            at: Instant::now(),
+        });
     }
 
     pub(crate) fn supplied(&mut self, supplied: Supplied, now: jiff::Timestamp) {
@@ -259,7 +282,7 @@ mod tests {
 
     fn supply(desk: &mut Desk, supplied: Supplied) {
         desk.began();
-        desk.ordered(BASIS);
+        desk.ordered(BASIS, 1);
         desk.ended();
         desk.supplied(supplied, now());
     }
@@ -273,6 +296,25 @@ mod tests {
         let scaled = Basis { voters: 5, ..BASIS };
         assert!(desk.is_supply_due(scaled));
         tokio::time::advance(SLOW * 2).await;
+        assert!(desk.is_supply_due(BASIS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_did_is_put_right_at_once_but_is_no_circle() {
+        let mut desk = Desk::new();
+        supply(&mut desk, Supplied::default());
+        desk.saw(1);
+        assert!(!desk.is_supply_due(BASIS));
+        // Our own writes look like another's.
+        desk.saw(2);
+        assert!(!desk.is_supply_due(BASIS));
+        tokio::time::advance(REPAIR_PERIOD).await;
+        assert!(desk.is_supply_due(BASIS));
+        supply(&mut desk, Supplied::default());
+        tokio::time::advance(REPAIR_PERIOD).await;
+        desk.saw(1);
+        assert!(!desk.is_supply_due(BASIS));
+        desk.saw(3);
         assert!(desk.is_supply_due(BASIS));
     }
 

@@ -71,6 +71,8 @@ impl ClusterLoop {
             voters: inputs.voters,
             is_suspended: cluster.is_suspended,
         };
+        let mark = self.context.caches.mark(&self.key);
+        self.desk.saw(mark);
         if !self.desk.is_supply_due(basis) {
             return None;
         }
@@ -83,7 +85,7 @@ impl ClusterLoop {
             own: self.desk.own.clone(),
             is_read_only: cluster.is_suspended,
         };
-        self.desk.ordered(basis);
+        self.desk.ordered(basis, mark);
         Some(order)
     }
 

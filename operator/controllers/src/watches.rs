@@ -1,18 +1,19 @@
 //! The watches on the API server that fill the caches.
 //! Must not watch Secrets, nor anything that is not ours.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use crds::cluster::MySQLCluster;
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
-use kit::apply::Object;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Client, Resource};
 use objects::names::{LABEL_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::cache::Cache;
@@ -67,6 +68,10 @@ pub(crate) fn start(context: &Arc<Context>, changes: &Arc<Changes>, scope: &Scop
     children(&mut tasks, context, changes, scope, &caches.pods);
     children(&mut tasks, context, changes, scope, &caches.volumes);
     children(&mut tasks, context, changes, scope, &caches.slices);
+    children(&mut tasks, context, changes, scope, &caches.services);
+    children(&mut tasks, context, changes, scope, &caches.budgets);
+    children(&mut tasks, context, changes, scope, &caches.policies);
+    children(&mut tasks, context, changes, scope, &caches.accounts);
     for api in scope.apis::<DeserializeGuard<MySQLCluster>>(&context.clients.patient) {
         let events = watcher(api, Config::default()).default_backoff();
         let events = events.filter_map(|event| future::ready(readable(event)));
@@ -75,7 +80,7 @@ pub(crate) fn start(context: &Arc<Context>, changes: &Arc<Changes>, scope: &Scop
     tasks
 }
 
-/// Until everything has been listed, absence means nothing.
+/// Until everything that decisions rest on has been listed, absence means nothing.
 pub(crate) async fn listed(context: &Context, scope: &Scope) {
     let (caches, watches) = (&context.caches, scope.watches());
     caches.clusters.listed(watches).await;
@@ -84,13 +89,16 @@ pub(crate) async fn listed(context: &Context, scope: &Scope) {
     caches.slices.listed(watches).await;
 }
 
-fn children<K: Object + Send + Sync + 'static>(
+fn children<K>(
     tasks: &mut JoinSet<()>,
     context: &Arc<Context>,
     changes: &Arc<Changes>,
     scope: &Scope,
     cache: &Cache<K>,
-) {
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send,
+    K: Sync + 'static,
+{
     let selector = format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_CLUSTER}");
     for api in scope.apis::<K>(&context.clients.patient) {
         let events = watcher(api, Config::default().labels(&selector)).default_backoff();
@@ -98,7 +106,7 @@ fn children<K: Object + Send + Sync + 'static>(
     }
 }
 
-fn feed<K: Object + Send + Sync + 'static>(
+fn feed<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static>(
     tasks: &mut JoinSet<()>,
     context: &Arc<Context>,
     changes: &Arc<Changes>,
