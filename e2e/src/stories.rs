@@ -11,6 +11,8 @@ mod grounds;
 mod network;
 mod nodes;
 mod platform;
+pub mod scrutiny;
+mod trust;
 mod volumes;
 mod wrong;
 
@@ -155,6 +157,19 @@ pub const ALL: &[Story] = &[
     ),
     on_ground("status says that commits wait for replicas", wrong::replicas_gone),
     on_ground("status says who is missing for a quorum", wrong::quorum_lost),
+    on_ground(
+        "certificates are renewed under load without a restart",
+        trust::renewed,
+    ),
+    on_ground(
+        "twenty clusters at once, and nothing written while nothing happens",
+        scrutiny::twenty,
+    ),
+    on_ground(
+        "left-overs go, what was deleted comes back, every right is used",
+        scrutiny::rights,
+    ),
+    on_ground("no password or key is seen anywhere", scrutiny::canary),
     on_ground(
         "two proving grounds side by side, and nothing left of the second",
         grounds::side_by_side,

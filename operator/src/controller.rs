@@ -103,12 +103,13 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     let number = number.map_err(|_| "give a whole number with s, m, h or d, such as 90d".to_owned())?;
     let lifetime = Duration::from_secs(u64::from(number) * seconds);
     if lifetime < SHORTEST || lifetime > LONGEST {
-        return Err("give something between 15m and 3650d".to_owned());
+        return Err("give something between 1m and 3650d".to_owned());
     }
     Ok(lifetime)
 }
 
-const SHORTEST: Duration = Duration::from_secs(15 * 60);
+/// A node takes up to a minute and a half to bring a Secret to its Pods: under five minutes is for trying.
+const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Measures on the proving ground: `cargo run -p e2e --bin bench -- birth|killed|deleted|node [--runs N]`.
+//! Measures on the proving ground: `cargo run -p e2e --bin bench -- birth|killed|deleted|node|idle [--runs N]`.
 //! Must not judge: it prints distributions, and whether the checker found anything.
 
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use e2e::cluster::Cluster;
 use e2e::load::{self, Load};
 use e2e::operator;
 use e2e::stage::{Images, Stage, wait_until};
+use e2e::stories::scrutiny;
 use ground::faults::Fault;
 use ground::ground::Ground;
 
@@ -18,7 +19,7 @@ use ground::ground::Ground;
 struct Cli {
     /// What to measure.
     what: What,
-    /// How often.
+    /// How often; minutes, when nothing happens.
     #[arg(long, default_value_t = 10)]
     runs: u32,
     /// The proving ground.
@@ -36,6 +37,8 @@ enum What {
     Deleted,
     /// The same when the primary's node loses power.
     Node,
+    /// What the operator asks and writes at the API server while nothing happens, and its memory.
+    Idle,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn run(cli: &Cli) -> Result<()> {
         What::Killed => gaps(&stage, cli.runs, "mysqld of the primary killed", kill),
         What::Deleted => gaps(&stage, cli.runs, "Pod of the primary deleted", delete),
         What::Node => gaps(&stage, cli.runs, "node of the primary without power", cut_power),
+        What::Idle => idle(&stage, cli.runs),
     }
 }
 
@@ -138,6 +142,26 @@ fn gaps(stage: &Stage, runs: u32, what: &str, harm: Harm) -> Result<()> {
         found.push(Duration::from_nanos(verdict.service.longest_gap_ns()));
     }
     print(&format!("gap between acknowledged writes, {what}"), found);
+    cluster.remove(stage)
+}
+
+fn idle(stage: &Stage, minutes: u32) -> Result<()> {
+    let cluster = Cluster {
+        namespace: "bench-idle",
+        ..Cluster::default()
+    };
+    cluster.healthy(stage)?;
+    let idle = scrutiny::idle(stage, Duration::from_secs(u64::from(minutes) * 60))?;
+    println!(
+        "one cluster of three, {minutes} minutes: {} writes, {} of the lease, {} reads, controller {:.1} MiB",
+        idle.writes.len(),
+        idle.leases,
+        idle.reads,
+        scrutiny::controller_kib(stage)? as f64 / 1024.0
+    );
+    for call in &idle.writes {
+        println!("  {} {}", call.at, call.told());
+    }
     cluster.remove(stage)
 }
 

@@ -11,7 +11,7 @@ use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 /// One statement inside a member, as the operator's own account of accounts.
-fn inside(stage: &Stage, cluster: &Cluster<'_>, member: &str, statement: &str) -> Result<String> {
+pub(super) fn inside(stage: &Stage, cluster: &Cluster<'_>, member: &str, statement: &str) -> Result<String> {
     let line = format!(
         "MYSQL_PWD=$(cat /holdfast/passwords/accounts) mysql --no-defaults --socket /data/holdfast/tmp/mysqld.sock \
          --user holdfast_accounts --batch --skip-column-names --execute '{statement}'"

@@ -80,7 +80,10 @@ impl<K: Resource + Clone + Debug + Send + Sync + 'static> Cache<K> {
             None => object.resource_version().unwrap_or_default(),
         };
         let objects = self.of(key);
-        objects.iter().map(|(name, object)| (name.clone(), version(object))).collect()
+        objects
+            .iter()
+            .map(|(name, object)| (name.clone(), version(object)))
+            .collect()
     }
 
     /// The clusters that something is known of.

@@ -19,6 +19,7 @@ use crate::cache::Key;
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::exact::Exact;
+use crate::handing::Handing;
 use crate::hearing::Hearing;
 use crate::links::Links;
 use crate::metrics::Share;
@@ -68,6 +69,7 @@ pub(crate) struct ClusterLoop {
     /// What keeps members from being made.
     pub(crate) stalls: Vec<Stall>,
     pub(crate) story: Option<Story>,
+    pub(crate) handing: Handing,
     /// What the members were made from that are there.
     pub(crate) made: Option<Made>,
     pub(crate) are_made: bool,
@@ -150,6 +152,7 @@ impl ClusterLoop {
             notices: Vec::new(),
             stalls: Vec::new(),
             story: None,
+            handing: Handing::default(),
             made: None,
             are_made: false,
             share,

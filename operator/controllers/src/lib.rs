@@ -10,6 +10,7 @@ mod dispatch;
 mod exact;
 mod execute;
 mod filing;
+mod handing;
 mod hearing;
 mod links;
 mod metrics;

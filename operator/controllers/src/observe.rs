@@ -42,6 +42,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) problems: &'a BTreeMap<String, String>,
     pub(crate) identity: Uuid,
     pub(crate) had_primary: bool,
+    pub(crate) handing_since: Option<Timestamp>,
+    pub(crate) taken_back_at: Option<Timestamp>,
     pub(crate) now: jiff::Timestamp,
 }
 
@@ -60,6 +62,8 @@ pub(crate) fn observed(seen: &Seen<'_>) -> Observed {
     let mut observed = Observed {
         new_identity: Some(seen.identity),
         had_primary: seen.had_primary,
+        handing_since: seen.handing_since,
+        taken_back_at: seen.taken_back_at,
         members,
         exposed: exposed(seen),
     };
@@ -174,6 +178,8 @@ mod tests {
                 templates: &templates,
                 problems: &self.problems,
                 identity: Uuid::from_bytes([3; 16]),
+                handing_since: None,
+                taken_back_at: None,
                 had_primary: false,
                 now: "2026-11-21T12:00:00Z".parse().unwrap(),
             })

@@ -288,13 +288,14 @@ impl ClusterLoop {
     }
 
     fn decide(
-        &self,
+        &mut self,
         object: &MySQLCluster,
         cluster: &Cluster,
         children: &Children,
         record: Option<&Record>,
         identity: topology::gtid::Uuid,
     ) -> (Observed, Decision) {
+        self.handing.saw(record, self.context.now());
         let none = BTreeMap::new();
         let seen = Seen {
             cluster,
@@ -307,6 +308,8 @@ impl ClusterLoop {
             templates: self.fit.as_ref().map_or(&none, |fit| &fit.templates),
             problems: &self.desk.problems,
             identity,
+            handing_since: self.handing.since(),
+            taken_back_at: self.handing.taken_back_at,
             had_primary: object
                 .status
                 .as_ref()

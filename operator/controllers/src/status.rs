@@ -47,6 +47,7 @@ pub(crate) struct Subject {
 /// A change of the primary, as it is told once the new one is open and reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
+    pub(crate) kind: PromotionKind,
     pub(crate) cause: &'static str,
     pub(crate) duration_ms: i64,
     pub(crate) phases: Option<PromotionPhases>,
@@ -181,7 +182,7 @@ fn promotion(
     // The first that this object has.
     let (kind, reason, duration_ms) = match before {
         Some(_) => (
-            PromotionKind::Failover,
+            story.map_or(PromotionKind::Failover, |story| story.kind),
             story.map_or("PrimaryLost", |story| story.cause),
             story.map_or(0, |story| story.duration_ms),
         ),

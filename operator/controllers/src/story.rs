@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crds::cluster::PromotionPhases;
+use crds::cluster::{PromotionKind, PromotionPhases};
 use tokio::time::Instant;
-use topology::decision::{Cause, Decision, Reason};
+use topology::decision::{Cause, Decision, Occasion, Reason};
 use topology::record::Record;
 
 use crate::status::Told;
@@ -16,6 +16,7 @@ pub(crate) struct Story {
     /// Nobody takes writes since.
     lost_at: Instant,
     cause: Option<Cause>,
+    occasion: Option<Occasion>,
     claimed_at: Option<Instant>,
     chosen_at: Option<Instant>,
     decided_in: Duration,
@@ -38,23 +39,27 @@ impl Story {
     /// Goes on with it, begins one, or ends it.
     pub(crate) fn follow(story: Option<Self>, scene: &Scene<'_>, now: Instant) -> Option<Self> {
         let record = scene.record.filter(|record| record.term.epoch > 0)?;
-        if scene.is_writable && scene.is_told {
+        let is_moving = record.is_choosing || record.handing_to.is_some();
+        if scene.is_writable && scene.is_told && !is_moving {
             return None;
         }
         let mut story = story.unwrap_or(Self {
             lost_at: now,
             cause: None,
+            occasion: None,
             claimed_at: None,
             chosen_at: None,
             decided_in: Duration::ZERO,
             opened_at: None,
         });
-        let cause = scene.decision.because.iter().find_map(|reason| match reason {
-            Reason::FailingOver { cause, .. } => Some(*cause),
-            _ => None,
-        });
-        story.cause = story.cause.or(cause);
-        if record.is_choosing {
+        for reason in &scene.decision.because {
+            match reason {
+                Reason::FailingOver { cause, .. } => story.cause = story.cause.or(Some(*cause)),
+                Reason::HandingOver { why, .. } => story.occasion = story.occasion.or(Some(*why)),
+                _ => {}
+            }
+        }
+        if is_moving {
             story.claimed_at.get_or_insert(now);
             // Claimed once more: it was not enough yet.
             (story.chosen_at, story.opened_at) = (None, None);
@@ -78,7 +83,11 @@ impl Story {
 
     pub(crate) fn told(&self, now: Instant) -> Told {
         Told {
-            cause: word(self.cause),
+            kind: match (self.cause, self.occasion) {
+                (None, Some(_)) => PromotionKind::Switchover,
+                _ => PromotionKind::Failover,
+            },
+            cause: word(self.cause, self.occasion),
             duration_ms: millis(self.lasted(now)),
             phases: self.phases(now),
         }
@@ -90,11 +99,17 @@ impl Story {
         let between = |from: Instant, to: Instant| to.saturating_duration_since(from);
         let choosing = between(claimed, chosen);
         let decided = self.decided_in.min(choosing);
+        let before = millis(choosing - decided);
+        // Freezing and reading positions are one: both come with the same reports. Who hands over is closed
+        // and caught up with, and nobody has to be chosen.
+        let (freeze, choose) = match self.cause.is_none() && self.occasion.is_some() {
+            true => (before, 0),
+            false => (0, before),
+        };
         Some(PromotionPhases {
             detect: millis(between(self.lost_at, claimed)),
-            // Freezing and reading positions are one: both come with the same reports.
-            freeze: 0,
-            choose: millis(choosing - decided),
+            freeze,
+            choose,
             decide: millis(decided),
             barrier: millis(between(chosen, opened)),
             expose: millis(between(opened, now)),
@@ -107,14 +122,18 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// One word for programs.
-fn word(cause: Option<Cause>) -> &'static str {
-    match cause {
-        Some(Cause::MysqldDead) => "MysqldDead",
-        Some(Cause::Unreachable) => "PrimaryUnreachable",
-        Some(Cause::Hung) => "MysqldHung",
-        Some(Cause::DataLost) => "DataLost",
+fn word(cause: Option<Cause>, occasion: Option<Occasion>) -> &'static str {
+    match (cause, occasion) {
+        (Some(Cause::MysqldDead), _) => "MysqldDead",
+        (Some(Cause::Unreachable), _) => "PrimaryUnreachable",
+        (Some(Cause::Hung), _) => "MysqldHung",
+        (Some(Cause::DataLost), _) => "DataLost",
+        (None, Some(Occasion::Asked)) => "Requested",
+        (None, Some(Occasion::Removed)) => "ScaledDown",
+        (None, Some(Occasion::PodEnds)) => "PodDeleted",
+        (None, Some(Occasion::Update)) => "Update",
         // It began under another controller.
-        None => "PrimaryLost",
+        (None, None) => "PrimaryLost",
     }
 }
 
@@ -140,6 +159,7 @@ mod tests {
             voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
+            handing_to: None,
             cut: None,
         }
     }
@@ -193,7 +213,7 @@ mod tests {
         ];
         assert_eq!(all, [20, 55, 15, 45, 8]);
         assert_eq!(story.lasted(now), Duration::from_millis(143));
-        assert_eq!(word(story.cause), "MysqldDead");
+        assert_eq!(story.told(now).cause, "MysqldDead");
         let record = record(2, false);
         let told = Scene {
             record: Some(&record),

@@ -80,6 +80,8 @@ pub(crate) struct Agent {
     /// An order on its way to the disk; the next waits.
     keeping: Option<Task>,
     is_shutting_down: bool,
+    /// It was asked to end, and leads until another does, or until then.
+    leaves_by: Option<Instant>,
     fingerprints: Fingerprints,
     files_looked_at: Option<Instant>,
     disk: Option<Disk>,
@@ -135,6 +137,7 @@ impl Agent {
             is_cloning: Arc::default(),
             keeping: None,
             is_shutting_down: false,
+            leaves_by: None,
             fingerprints: Fingerprints::new(),
             files_looked_at: None,
             disk: None,
@@ -167,7 +170,7 @@ impl Agent {
                 Some(beat) = inbox.beats.recv() => self.beat(beat),
                 Some(sampled) = inbox.samples.recv() => self.sampled(sampled),
                 Some(order) = inbox.orders.recv(), if self.keeping.is_none() => self.order(order),
-                () = shutdown.requested(), if !self.is_shutting_down => self.shut_down(),
+                () = shutdown.requested(), if !self.is_shutting_down && self.leaves_by.is_none() => self.leave(),
                 _ = tick.tick() => self.look_around(),
             }
             self.advance(Instant::now());
@@ -193,6 +196,12 @@ impl Agent {
     }
 
     fn advance(&mut self, now: Instant) {
+        if self
+            .leaves_by
+            .is_some_and(|by| by <= now || !self.may_hand_over())
+        {
+            self.shut_down();
+        }
         if self.is_shutting_down {
             return;
         }

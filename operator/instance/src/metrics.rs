@@ -35,7 +35,7 @@ macro_rules! labels {
 }
 
 labels!(RoleLabel "role" {
-    None "none", Hold "hold", Found "found", Primary "primary", Replica "replica", Clone "clone",
+    None "none", Hold "hold", Found "found", Primary "primary", Retire "retire", Replica "replica", Clone "clone",
 });
 
 labels!(ProcessLabel "state" {
@@ -58,6 +58,7 @@ fn role(report: &Report) -> RoleLabel {
         Some(Role::Hold) => RoleLabel::Hold,
         Some(Role::Found) => RoleLabel::Found,
         Some(Role::Primary { .. }) => RoleLabel::Primary,
+        Some(Role::Retire) => RoleLabel::Retire,
         Some(Role::Replica { .. }) => RoleLabel::Replica,
         Some(Role::Clone { .. }) => RoleLabel::Clone,
     }

@@ -144,13 +144,15 @@ fn fits(order: &Assignment) -> Result<(), String> {
     let is_primary = record.primary == *me;
     match &order.role {
         Role::Hold => Ok(()),
-        Role::Found | Role::Primary { .. } if !is_primary => {
+        Role::Found | Role::Retire | Role::Primary { .. } if !is_primary => {
             Err(format!("the record's primary is {}", record.primary))
         }
         Role::Found if record.term.epoch > 0 => Err("a cluster is founded before its first epoch".into()),
         Role::Found | Role::Primary { .. } if record.is_choosing => {
             Err("the epoch's primary is not chosen yet".into())
         }
+        Role::Retire if record.handing_to.is_none() => Err("nobody is to take over".into()),
+        Role::Primary { .. } if record.handing_to.is_some() => Err("the primary hands over".into()),
         Role::Primary { .. } if record.term.epoch == 0 => Err("epoch 0 has no open primary".into()),
         Role::Primary { wait_for } if *wait_for < record.acknowledged_by => Err(format!(
             "waiting for {wait_for} is less than the record's {}",
@@ -161,7 +163,9 @@ fn fits(order: &Assignment) -> Result<(), String> {
         Role::Replica { .. } | Role::Clone { .. } if is_primary => {
             Err("the record's primary neither follows nor clones".into())
         }
-        Role::Found | Role::Primary { .. } | Role::Replica { .. } | Role::Clone { .. } => Ok(()),
+        Role::Found | Role::Retire | Role::Primary { .. } | Role::Replica { .. } | Role::Clone { .. } => {
+            Ok(())
+        }
     }
 }
 

@@ -141,6 +141,7 @@ impl Cluster {
             parameters: self.parameters.clone(),
             lag_limit_ms: LAG_LIMIT_MS,
             reads_fall_back: self.reads_fall_back,
+            switchover: None,
         }
     }
 

@@ -140,11 +140,12 @@ pub struct BinlogPosition {
 
 /// All facts. Nothing is returned of a round that could not be finished.
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<Facts, Error> {
-    // The sets of the channels first: what moves from received to executed is never missed.
+    // Settings before sets: of a server that was seen closed, the sets are complete. Then those of the channels:
+    // what moves from received to executed is never missed.
+    let pairs = session.rows(DOING, &pairs_sql(), deadline).await?;
     let channels = session.rows(DOING, CHANNELS, deadline).await?;
     let workers = session.rows(DOING, WORKERS, deadline).await?;
     let identity = session.row(DOING, IDENTITY, deadline).await?;
-    let pairs = session.rows(DOING, &pairs_sql(), deadline).await?;
     let pairs = Pairs::parse(&pairs)?;
     let version: Version = identity.parse("version")?;
     let binlog = session

@@ -40,6 +40,9 @@ pub enum Role {
     /// Takes writes, each acknowledged by this many replicas before the client hears of it. Opened
     /// only after the epoch's transaction, or after a restart a heartbeat, has been acknowledged so.
     Primary { wait_for: u16 },
+    /// The primary lets nobody in any more and becomes read-only, once what waits for acknowledgements has
+    /// them. Nobody is released, and nothing is killed for it: what takes too long is taken back.
+    Retire,
     /// Follows the source.
     Replica { source: Place },
     /// Throws its data away and copies the donor's, then follows nobody until told. It has been done
@@ -53,6 +56,7 @@ impl Role {
             Role::Hold => "Hold",
             Role::Found => "Found",
             Role::Primary { .. } => "Primary",
+            Role::Retire => "Retire",
             Role::Replica { .. } => "Replica",
             Role::Clone { .. } => "Clone",
         }

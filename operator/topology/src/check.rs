@@ -94,6 +94,10 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
         let incarnation = server(seen, name).map(|(_, _, server)| server.incarnation);
         match &order.role {
             Role::Primary { wait_for } => primary(seen, record, name, *wait_for, found),
+            Role::Retire => found.unless(
+                *name == record.primary && record.handing_to.is_some(),
+                format!("{name} gives a role up without a handover"),
+            ),
             Role::Found => found.unless(
                 *name == record.primary && record.term.epoch == 0,
                 format!("{name} founds beside the founder"),
@@ -135,6 +139,10 @@ fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &
         format!("{name} is opened with other data"),
     );
     found.unless(!record.is_choosing, format!("{name} is opened before the choice"));
+    found.unless(
+        record.handing_to.is_none(),
+        format!("{name} is opened while it hands over"),
+    );
     let report = seen.members.get(name).and_then(|member| member.report.as_ref());
     let told = report.and_then(|report| report.assignment.as_ref());
     let was_primary = told.is_some_and(|told| {
@@ -142,7 +150,7 @@ fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &
             .record
             .as_ref()
             .is_some_and(|told| told.identity == record.identity);
-        is_same && matches!(told.role, Role::Primary { .. } | Role::Found)
+        is_same && matches!(told.role, Role::Primary { .. } | Role::Retire | Role::Found)
     });
     let is_known = incarnation.is_some() || was_primary;
     found.unless(is_known, format!("{name} is opened with data that nobody saw"));

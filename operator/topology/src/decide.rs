@@ -6,6 +6,7 @@ mod choosing;
 mod exposure;
 mod failover;
 mod founding;
+mod handover;
 mod quorum;
 mod restarts;
 mod ruling;

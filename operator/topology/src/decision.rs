@@ -32,6 +32,8 @@ pub enum ClusterState {
     Adopting,
     /// The primary is lost: the epoch after it is claimed, and its primary is being chosen.
     FailingOver,
+    /// The primary gives its role to another, as asked for.
+    SwitchingOver,
     /// Every member serves.
     Healthy,
     /// Writes go on, and a member is missing or behind.
@@ -57,6 +59,7 @@ impl ClusterState {
         ClusterState::Creating,
         ClusterState::Adopting,
         ClusterState::FailingOver,
+        ClusterState::SwitchingOver,
         ClusterState::Healthy,
         ClusterState::Degraded,
         ClusterState::Scaling,
@@ -73,6 +76,7 @@ impl ClusterState {
             ClusterState::Creating => "Creating",
             ClusterState::Adopting => "Adopting",
             ClusterState::FailingOver => "FailingOver",
+            ClusterState::SwitchingOver => "SwitchingOver",
             ClusterState::Healthy => "Healthy",
             ClusterState::Degraded => "Degraded",
             ClusterState::Scaling => "Scaling",
@@ -190,6 +194,17 @@ pub enum Reason {
         from: String,
         cause: Cause,
     },
+    /// It is closed, to make another the primary.
+    HandingOver {
+        from: String,
+        to: String,
+        why: Occasion,
+    },
+    /// It stays primary after all.
+    TakingBack {
+        primary: String,
+        why: Hindrance,
+    },
     Joined {
         members: BTreeSet<String>,
     },
@@ -246,6 +261,28 @@ pub enum Cause {
     DataLost,
 }
 
+/// Why a primary that is well gives its role up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Occasion {
+    /// Somebody asked for it.
+    Asked,
+    /// It is beyond the number of instances.
+    Removed,
+    /// Its Pod is being deleted.
+    PodEnds,
+    /// It needs a restart, or its Pod is of an older spec.
+    Update,
+}
+
+/// Why a handover is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hindrance {
+    /// The primary could not be closed, or the other did not catch up, within the limit.
+    TooLong,
+    /// Who was to take over is not there any more.
+    TargetGone,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeedReason {
     /// It is empty, and the history is too long or not whole in the binary logs.
@@ -282,6 +319,6 @@ pub enum Refusal {
     RecordLost,
     /// A failover is possible, and the spec leaves it to a person.
     AwaitingApproval { primary: String },
-    /// The primary is to be removed, and moves only by a switchover.
-    PrimaryStays { primary: String },
+    /// Another is to be primary, and nobody can take over now.
+    NoSuccessor { primary: String },
 }

@@ -27,6 +27,8 @@ pub struct Spec {
     pub lag_limit_ms: u64,
     /// Whether reads go to the primary when no replica is healthy.
     pub reads_fall_back: bool,
+    /// Somebody asked for another primary.
+    pub switchover: Option<Switchover>,
 }
 
 impl Spec {
@@ -35,6 +37,14 @@ impl Spec {
             .map(|n| format!("{}-{n}", self.name))
             .collect()
     }
+}
+
+/// The primary is to be another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Switchover {
+    /// Who; `None` leaves the choice to the operator.
+    pub target: Option<String>,
 }
 
 /// Milliseconds on the controller's monotonic clock.
@@ -47,6 +57,10 @@ pub struct Observed {
     pub new_identity: Option<Uuid>,
     /// The cluster's status says that there was a primary once.
     pub had_primary: bool,
+    /// Since when the record is seen to say that the primary hands over.
+    pub handing_since: Option<Timestamp>,
+    /// When a handover was taken back the last time.
+    pub taken_back_at: Option<Timestamp>,
     /// By name: wanted ones, voters, and whatever Pod or volume bears the cluster's label.
     pub members: BTreeMap<String, Member>,
     /// Where the Services lead now.

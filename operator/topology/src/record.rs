@@ -22,6 +22,10 @@ pub struct Record {
     /// the one before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_choosing: bool,
+    /// The primary gives its role up, for this one: it is closed while everybody still follows it, and what it
+    /// then holds is all of its epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handing_to: Option<String>,
     /// Everybody whose acknowledgement may ever have counted: a superset, the primary among them.
     pub voters: BTreeMap<String, Voter>,
     /// So many replicas, at least, have whatever was acknowledged: a lower bound.

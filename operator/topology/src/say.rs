@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::decision::{Cause, Reason, Refusal, SeedReason};
+use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason};
 
 fn list(names: &BTreeSet<String>) -> String {
     match names.len() {
@@ -30,6 +30,22 @@ impl fmt::Display for Reason {
                     Cause::DataLost => "its volume holds other data",
                 };
                 write!(f, "failing over from {from}: {why}")
+            }
+            Reason::HandingOver { from, to, why } => {
+                let why = match why {
+                    Occasion::Asked => "as asked for",
+                    Occasion::Removed => "it is beyond the number of instances",
+                    Occasion::PodEnds => "its Pod is being deleted",
+                    Occasion::Update => "it is to be restarted with today's spec",
+                };
+                write!(f, "{from} hands over to {to}: {why}")
+            }
+            Reason::TakingBack { primary, why } => {
+                let why = match why {
+                    Hindrance::TooLong => "it could not be closed in time, or the other did not catch up",
+                    Hindrance::TargetGone => "who was to take over does not follow it any more",
+                };
+                write!(f, "{primary} stays primary: {why}")
             }
             Reason::Joined { members } => write!(f, "{} has caught up and counts", list(members)),
             Reason::Seeding { member, from, why } => {
@@ -109,9 +125,9 @@ impl fmt::Display for Refusal {
                 f,
                 "{primary} is lost and another could take over; failover.policy is Manual: set it to Automatic to let it"
             ),
-            Refusal::PrimaryStays { primary } => write!(
+            Refusal::NoSuccessor { primary } => write!(
                 f,
-                "{primary} is beyond the number of instances, but it is primary: it stays until another is"
+                "{primary} is to give its role up, and stays primary until a replica keeps up and enough others follow"
             ),
         }
     }

@@ -68,19 +68,21 @@ impl Watch {
         if record.primary != report.member || record.is_choosing {
             return;
         }
+        // It opens only when all that it received is applied: that belongs to it already.
+        let all = server.executed.union(&server.received);
         let others = self
             .members
             .iter_mut()
             .filter(|(name, seen)| **name != report.member && seen.epoch == record.term.epoch);
         for (_, seen) in others {
             if let Some((set, _)) = seen.held.take_if(|(_, ping)| report.heard > *ping) {
-                seen.surplus = Some(set.subtract(&server.executed));
+                seen.surplus = Some(set.subtract(&all));
             }
             if let Some(attached) = seen.attached.as_mut()
                 && attached.goal.is_none()
                 && report.heard > attached.ping
             {
-                attached.goal = Some(server.executed.clone());
+                attached.goal = Some(all.clone());
             }
         }
     }

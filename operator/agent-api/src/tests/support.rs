@@ -373,6 +373,7 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             voters: Default::default(),
             acknowledged_by: 1,
             wait_for: 1,
+            handing_to: None,
             cut: None,
         }),
         role: Role::Hold,

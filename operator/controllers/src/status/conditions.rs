@@ -99,6 +99,7 @@ fn without_primary(findings: &Findings<'_>, decision: &Decision) -> Option<Word>
         ClusterState::Creating | ClusterState::Adopting => Some(Word::Creating),
         ClusterState::AwaitingReplicas => Some(Word::AwaitingReplicas),
         ClusterState::FailingOver => Some(Word::FailoverInProgress),
+        ClusterState::SwitchingOver if !is_available(findings) => Some(Word::SwitchoverInProgress),
         _ if decision.refused.iter().any(is_for_approval) => Some(Word::AwaitingApproval),
         _ if is_available(findings) => None,
         _ => Some(Word::NoPrimary),
@@ -170,6 +171,7 @@ fn reconciling(findings: &Findings<'_>, stall: Option<&Stall>) -> Said {
     let reason = match decision.state {
         ClusterState::Creating | ClusterState::Adopting => Word::Creating,
         ClusterState::FailingOver => Word::FailoverInProgress,
+        ClusterState::SwitchingOver => Word::SwitchoverInProgress,
         ClusterState::Scaling => Word::Scaling,
         ClusterState::Updating => Word::Updating,
         ClusterState::Degraded
@@ -223,10 +225,9 @@ fn of_refusal(decision: &Decision) -> Option<Stall> {
                 Word::QuorumLost
             }
             Refusal::HistoryDiverged { .. } | Refusal::MixedVolumes { .. } => Word::HistoryDiverged,
-            Refusal::PrimaryStays { .. } => Word::SpecRefused,
             Refusal::AwaitingApproval { .. } => Word::AwaitingApproval,
             // It may come back by itself.
-            Refusal::PrimaryUnreachable { .. } => return None,
+            Refusal::PrimaryUnreachable { .. } | Refusal::NoSuccessor { .. } => return None,
         };
         let message = refusal.to_string();
         Some(Stall { reason, message })

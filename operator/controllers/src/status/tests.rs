@@ -106,6 +106,7 @@ fn record(epoch: u64) -> Record {
         voters: names.iter().map(|name| ((*name).into(), voter.clone())).collect(),
         acknowledged_by: 1,
         wait_for: 1,
+        handing_to: None,
         cut: None,
     }
 }
@@ -262,6 +263,7 @@ fn a_failover_is_told_with_its_cause_and_its_time() {
     world.observed.members.get_mut("orders-1").unwrap().report = Some(report("orders-1", true));
     world.observed.exposed.primary.as_mut().unwrap().member = "orders-1".into();
     let story = Told {
+        kind: PromotionKind::Failover,
         cause: "MysqldDead",
         duration_ms: 240,
         phases: None,

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use topology::assignment::Role;
 use topology::report::TroubleKind;
 
 use super::run::Task;
@@ -28,9 +29,29 @@ pub(crate) enum After {
     GiveUp,
 }
 
+/// For the controller to make another the primary. Writes go on meanwhile.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(6);
+
 impl Agent {
+    /// A primary with replicas ends when another leads, if that comes about soon.
+    pub(crate) fn leave(&mut self) {
+        if !self.may_hand_over() {
+            return self.shut_down();
+        }
+        tracing::info!("the agent is to end: it waits for another primary");
+        self.leaves_by = Some(Instant::now() + HANDOVER_LIMIT);
+    }
+
+    /// It leads, mysqld runs, and there are replicas.
+    pub(crate) fn may_hand_over(&self) -> bool {
+        let role = self.promise.assignment().map(|assignment| &assignment.role);
+        let leads = matches!(role, Some(Role::Primary { wait_for: 1.. } | Role::Retire));
+        leads && matches!(self.phase, Phase::Up)
+    }
+
     pub(crate) fn shut_down(&mut self) {
         tracing::info!("the agent ends");
+        self.leaves_by = None;
         self.is_shutting_down = true;
         self.keeping = None;
         if self.run.is_some() {

@@ -94,7 +94,7 @@ impl Agent {
         let may_stay_open = self
             .promise
             .assignment()
-            .is_some_and(|assignment| matches!(assignment.role, Role::Primary { .. } | Role::Found));
+            .is_some_and(|assignment| !must_close(&assignment.role));
         if let Some(run) = self.run.as_mut() {
             let is_closed = run.seen.as_ref().is_none_or(|seen| steps::is_closed(&seen.facts));
             run.close_by = match may_stay_open || is_closed {
@@ -115,4 +115,9 @@ impl Agent {
         let seen = self.run.as_ref()?.seen.as_ref()?;
         Some(epoch::highest(identity, &seen.facts.received_or_executed()))
     }
+}
+
+/// By force, if it does not come about in time.
+fn must_close(role: &Role) -> bool {
+    !matches!(role, Role::Primary { .. } | Role::Retire | Role::Found)
 }

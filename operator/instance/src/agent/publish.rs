@@ -347,6 +347,7 @@ impl Agent {
         match &assignment.role {
             Role::Hold => true,
             Role::Found => run.is_founded,
+            Role::Retire => steps::is_retired(&seen.facts),
             Role::Clone { instead_of, .. } => seen.facts.server_uuid != *instead_of,
             Role::Replica { .. } => {
                 let follows = self.told.follows(&seen.facts);

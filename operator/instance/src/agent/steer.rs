@@ -313,7 +313,9 @@ fn of_role(role: &Role, settings: &sql::settings::Settings) -> Vec<Wrong> {
             (Setting::OfflineMode, Value::Flag(false)),
             (Setting::SemiSyncSource, Value::Flag(false)),
         ],
-        Role::Hold | Role::Found | Role::Clone { .. } => vec![(Setting::SuperReadOnly, Value::Flag(true))],
+        Role::Hold | Role::Found | Role::Retire | Role::Clone { .. } => {
+            vec![(Setting::SuperReadOnly, Value::Flag(true))]
+        }
     };
     if let Role::Primary {
         wait_for: count @ 1..,

@@ -39,6 +39,8 @@ pub(crate) enum Error {
     Clone(#[from] cloning::Error),
     #[error("failed to read a password")]
     Secrets(#[from] secrets::Error),
+    #[error("failed to become read-only within a second: a statement or a commit of a client holds it up")]
+    HeldOpen,
     #[error("failed to wait for the disk")]
     Task(#[source] tokio::task::JoinError),
 }
@@ -110,6 +112,10 @@ impl Tools {
             Step::Close => match close::close(session).await? {
                 Closed::Fully => {}
                 Closed::NotInTime => return Ok(Done::MustKill),
+            },
+            Step::Retire => match close::close(session).await? {
+                Closed::Fully => {}
+                Closed::NotInTime => return Err(Error::HeldOpen),
             },
             Step::StopWaiting => replication::stop_waiting_for_replicas(session, deadline).await?,
             Step::StopReceiver => replication::stop_receiver(session, deadline).await?,

@@ -18,6 +18,8 @@ pub(crate) enum Step {
     PutBack(Vec<Wrong>),
     /// No clients, no writes: within a second, or mysqld is killed.
     Close,
+    /// The same, and nothing is killed for what holds it up.
+    Retire,
     /// For a server without waiters that nobody writes to.
     StopWaiting,
     StopReceiver,
@@ -103,6 +105,7 @@ pub(crate) fn steps(view: &View<'_>) -> Vec<Step> {
     steps.extend(match &view.assignment.role {
         Role::Hold => hold(view.facts),
         Role::Found => found(view),
+        Role::Retire => retire(view.facts),
         Role::Replica { source } => replica(view.facts, source),
         Role::Primary { wait_for } => primary(view, *wait_for),
         Role::Clone { donor, instead_of } => clone(view.facts, donor, *instead_of),
@@ -168,6 +171,19 @@ fn hold(facts: &Facts) -> Vec<Step> {
     }
     steps.extend(close(facts));
     steps
+}
+
+/// Commits go on waiting for those who still follow.
+fn retire(facts: &Facts) -> Vec<Step> {
+    match is_retired(facts) {
+        true => Vec::new(),
+        false => vec![Step::Retire],
+    }
+}
+
+/// Nobody writes any more, and nobody waits.
+pub(crate) fn is_retired(facts: &Facts) -> bool {
+    flag(facts, Setting::SuperReadOnly) && flag(facts, Setting::OfflineMode) && !has_waiters(facts)
 }
 
 /// Who does not lead must not have its applier wait for acknowledgements.

@@ -18,6 +18,7 @@ fn record(epoch: u64, revision: u64) -> Record {
         voters: Default::default(),
         acknowledged_by: 1,
         wait_for: 1,
+        handing_to: None,
         cut: None,
         is_choosing: false,
     }

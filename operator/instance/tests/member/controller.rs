@@ -37,6 +37,7 @@ pub(crate) fn record(epoch: u64, revision: u64, primary: &Member, wait_for: u16)
         voters: BTreeMap::new(),
         acknowledged_by: wait_for,
         wait_for,
+        handing_to: None,
         cut: None,
         is_choosing: false,
     }

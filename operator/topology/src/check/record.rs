@@ -71,6 +71,16 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
     if next.is_choosing {
         return claim(seen, before, next, found);
     }
+    if let Some(to) = before
+        .handing_to
+        .as_deref()
+        .filter(|_| next.term.epoch != before.term.epoch)
+    {
+        return handover(seen, before, next, to, found);
+    }
+    if before.handing_to != next.handing_to {
+        return handing(seen, before, next, found);
+    }
     let may_move = next.primary == before.primary || before.term.epoch == 0;
     found.unless(may_move, "the primary moves");
     let proved = server(seen, &before.primary).is_some_and(|(_, report, server)| {
@@ -114,6 +124,7 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let expected = Record {
         term: next.term,
         is_choosing: true,
+        handing_to: None,
         cut: None,
         ..before.clone()
     };
@@ -134,6 +145,67 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         is_ours && server.is_open && report.process == Process::Running && report.server_age_ms == 0
     });
     found.unless(!is_fine, "a primary that serves is given up");
+}
+
+/// A handover begins or is taken back: nothing else changes.
+fn handing(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    let expected = Record {
+        term: next.term,
+        handing_to: next.handing_to.clone(),
+        ..before.clone()
+    };
+    found.unless(*next == expected, "a handover changes more than itself");
+    found.unless(
+        next.term.epoch == before.term.epoch,
+        "a handover begins with an epoch",
+    );
+    found.unless(before.term.epoch > 0, "a handover before epoch 1");
+    if let Some(to) = &next.handing_to {
+        let counts = server(seen, to).is_some_and(|(_, _, server)| before.counts(to, server.incarnation));
+        let is_fit = counts && *to != before.primary && before.handing_to.is_none();
+        found.unless(is_fit, format!("{to} is to take over and does not count"));
+    }
+}
+
+/// The next epoch without a choice: the old primary was seen closed in this term, and the new one has it all.
+fn handover(seen: &Observed, before: &Record, next: &Record, to: &str, found: &mut Found) {
+    let expected = Record {
+        term: next.term,
+        primary: to.to_owned(),
+        handing_to: None,
+        cut: next.cut.clone(),
+        ..before.clone()
+    };
+    found.unless(*next == expected, "a handover changes more than the primary");
+    found.unless(
+        next.term.epoch == before.term.epoch + 1,
+        "a handover does not lead to the next epoch",
+    );
+    let old = server(seen, &before.primary).filter(|(_, report, server)| {
+        let order = report.assignment.as_ref();
+        let obeys = order.is_some_and(|order| order.term() == before.term && order.role == Role::Retire);
+        let is_closed = !server.is_open && !server.has_waiters && report.is_settled;
+        obeys && is_closed && before.counts(&before.primary, server.incarnation)
+    });
+    let Some((_, _, old)) = old else {
+        return found.say(format!(
+            "{} was not seen closed before it is followed",
+            before.primary
+        ));
+    };
+    found.unless(
+        next.cut.as_ref() == Some(&old.executed),
+        "the cut is not what the old primary has",
+    );
+    let new = server(seen, to).filter(|(_, _, server)| before.counts(to, server.incarnation));
+    let has_all = new.is_some_and(|(_, _, server)| {
+        let all = server.executed.union(&server.received);
+        old.executed.is_subset(&all) && all.is_subset(&old.executed)
+    });
+    found.unless(
+        has_all,
+        format!("{to} takes over and has not exactly what the old primary has"),
+    );
 }
 
 fn quorum(record: &Record) -> usize {

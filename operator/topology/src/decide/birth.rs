@@ -142,6 +142,7 @@ fn found(spec: &Spec, seen: &Observed, wanted: &BTreeSet<String>) -> Result<(Rec
         },
         primary: (*founder).clone(),
         is_choosing: false,
+        handing_to: None,
         voters: wanted.iter().map(|name| (name.clone(), voter(name))).collect(),
         acknowledged_by: 0,
         wait_for: 0,
@@ -190,6 +191,7 @@ fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> (Record, Reas
     let record = Record {
         term: Term { epoch, revision },
         is_choosing: true,
+        handing_to: None,
         cut: None,
         ..newest.clone()
     };

@@ -28,6 +28,7 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     }
     let mut record = scene.record.next_epoch();
     record.is_choosing = true;
+    record.handing_to = None;
     record.cut = None;
     Some(Ok((record, Reason::FailingOver { from: primary, cause })))
 }

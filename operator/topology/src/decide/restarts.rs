@@ -51,7 +51,7 @@ pub(super) fn stuck(seen: &Observed, names: &BTreeSet<String>) -> Option<String>
     outdated.find(is_stuck).cloned()
 }
 
-fn is_outdated(seen: &Observed, name: &str) -> bool {
+pub(super) fn is_outdated(seen: &Observed, name: &str) -> bool {
     let pod = seen.members.get(name).and_then(|member| member.pod.as_ref());
     pod.is_some_and(|pod| !pod.is_current && !pod.is_terminating)
 }
@@ -67,6 +67,14 @@ pub(super) fn replaced(scene: &Scene<'_>) -> Option<(String, Reason)> {
     };
     let name = stuck(scene.seen, &names).or_else(spare)?;
     Some((name.clone(), Reason::Replacing { member: name }))
+}
+
+/// Some replica's Pod is still to be made anew.
+pub(super) fn has_outdated_replica(scene: &Scene<'_>) -> bool {
+    let names = scene.existing();
+    names
+        .iter()
+        .any(|name| name != scene.primary() && is_outdated(scene.seen, name))
 }
 
 /// The primary's Pod was made from an older spec.

@@ -1,11 +1,12 @@
 //! Epoch 1 and later: the cluster has a primary, and is kept as the spec asks.
-//! Must not move the primary: what cannot be cured without that is refused, and said.
+//! Must not move the primary but through the record: by a handover, or the claim of the next epoch.
 
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{exposure, failover, quorum, restarts, supply, view};
-use crate::decision::{ClusterState, Decision, MemberRole, Plan, Reason, Refusal};
+use super::{exposure, failover, handover, quorum, restarts, supply, view};
+use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
+use crate::record::Record;
 
 /// How soon an unseen member is looked at again.
 const AGAIN_MS: u64 = 2_000;
@@ -33,7 +34,11 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         Some(Err(refusal)) => decision.refused.push(refusal),
         None => {}
     }
-    let change = quorum::next(scene);
+    let change = match role_moves(scene, &mut decision) {
+        Some(change) => Some(change),
+        None if scene.record.handing_to.is_some() => None,
+        None => quorum::next(scene),
+    };
     let is_changing_members = matches!(
         &change,
         Some((
@@ -62,14 +67,52 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
             .because
             .push(Reason::PrimaryRestartPending { parameters });
     }
-    decision.state = state(scene, &mut decision, is_changing_members);
+    decision.state = match is_moving(scene, &decision) {
+        true => ClusterState::SwitchingOver,
+        false => state(scene, &mut decision, is_changing_members),
+    };
     let is_all_seen = decision
         .plan
         .exist
         .iter()
         .all(|name| scene.running(name).is_some());
-    decision.wake = (!is_all_seen).then_some(scene.now + AGAIN_MS);
+    decision.wake = match (&scene.record.handing_to, is_all_seen) {
+        (Some(_), _) => Some(handover::limit(scene)),
+        (None, false) => Some(scene.now + AGAIN_MS),
+        (None, true) => None,
+    };
     decision
+}
+
+/// The step of a handover that is under way, or the beginning of one.
+fn role_moves(scene: &Scene<'_>, decision: &mut Decision) -> Option<(Record, Reason)> {
+    if let Some(to) = &scene.record.handing_to {
+        let change = handover::under_way(scene, to);
+        if change.is_none() {
+            decision.because.push(Reason::HandingOver {
+                from: scene.primary().to_owned(),
+                to: to.clone(),
+                why: handover::occasion(scene).unwrap_or(Occasion::Asked),
+            });
+        }
+        return change;
+    }
+    match handover::begin(scene)? {
+        Ok(change) => Some(change),
+        Err(refusal) => {
+            decision.refused.push(refusal);
+            None
+        }
+    }
+}
+
+fn is_moving(scene: &Scene<'_>, decision: &Decision) -> bool {
+    let begins = decision
+        .plan
+        .record
+        .as_ref()
+        .is_some_and(|next| next.handing_to.is_some());
+    scene.record.handing_to.is_some() || begins
 }
 
 /// Pods that nobody asks for and whose acknowledgement never counts any more.
@@ -104,11 +147,6 @@ fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
             refused.extend(quorum_lost(scene));
         }
         _ => {}
-    }
-    if !scene.is_wanted(primary) {
-        refused.push(Refusal::PrimaryStays {
-            primary: primary.to_owned(),
-        });
     }
     refused
 }

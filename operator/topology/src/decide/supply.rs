@@ -115,6 +115,7 @@ fn primary_role(scene: &Scene<'_>, name: &str) -> Option<Role> {
     Some(match (is_other, scene.record.term.epoch) {
         (true, _) => Role::Hold,
         (false, 0) => Role::Found,
+        (false, _) if scene.record.handing_to.is_some() => Role::Retire,
         (false, _) => Role::Primary {
             wait_for: scene.record.wait_for,
         },
@@ -129,7 +130,7 @@ fn was_primary(scene: &Scene<'_>, name: &str) -> bool {
     order.is_some_and(|order| {
         let record = order.record.as_ref();
         let is_this_cluster = record.is_some_and(|record| record.identity == scene.record.identity);
-        is_this_cluster && matches!(order.role, Role::Primary { .. } | Role::Found)
+        is_this_cluster && matches!(order.role, Role::Primary { .. } | Role::Retire | Role::Found)
     })
 }
 

@@ -161,8 +161,18 @@ fn primary_state(scene: &Scene<'_>) -> Answer {
     match at.server.is_open {
         true => (MemberState::Serving, said(at.report)),
         false if scene.record.term.epoch == 0 => (MemberState::Seeding, said(at.report)),
-        false => (MemberState::Starting, said(at.report).or_else(|| waits(scene))),
+        false => (
+            MemberState::Starting,
+            said(at.report)
+                .or_else(|| handing(scene))
+                .or_else(|| waits(scene)),
+        ),
     }
+}
+
+fn handing(scene: &Scene<'_>) -> Option<String> {
+    let to = scene.record.handing_to.as_ref()?;
+    Some(format!("it is closed and hands over to {to}"))
 }
 
 fn waits(scene: &Scene<'_>) -> Option<String> {

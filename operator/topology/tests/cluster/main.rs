@@ -8,6 +8,7 @@ mod sim;
 use sim::{Dice, Sim};
 use topology::decision::ClusterState;
 use topology::gtid::GtidSet;
+use topology::observed::Switchover;
 
 const ROUNDS_LIMIT: u32 = 2_000;
 
@@ -25,11 +26,7 @@ fn is_done(sim: &Sim) -> bool {
         .last
         .as_ref()
         .is_some_and(|decision| decision.plan.record.is_none());
-    let primary = sim.record.as_ref().map(|record| record.primary.clone());
-    let mut wanted = sim.spec.members();
-    // It leaves only after another is primary.
-    wanted.extend(primary);
-    state == Some(ClusterState::Healthy) && is_quiet && sim.names() == wanted
+    state == Some(ClusterState::Healthy) && is_quiet && sim.names() == sim.spec.members()
 }
 
 fn until_healthy(sim: &mut Sim, dice: &mut Dice, trouble: impl Fn(&mut Sim, &mut Dice)) -> u32 {
@@ -94,12 +91,17 @@ fn trouble(sim: &mut Sim, dice: &mut Dice) {
         .record
         .as_ref()
         .is_some_and(|record| record.term.epoch > 0 && record.primary == *name);
+    if dice.one_in(15) {
+        let target = dice.one_in(2).then(|| name.clone());
+        sim.spec.switchover = dice.one_in(3).then_some(Switchover { target });
+    }
     if dice.one_in(60) && !is_primary {
         sim.lose_volume(name);
     }
 }
 
 fn calm(sim: &mut Sim) {
+    sim.spec.switchover = None;
     for node in sim.nodes.values_mut() {
         node.is_cut = false;
         node.is_off = false;
@@ -149,11 +151,8 @@ fn scaling_up_and_down_under_trouble_loses_nothing() {
             until_healthy(&mut sim, &mut dice, no_trouble);
             let record = sim.record.as_ref().unwrap();
             assert_eq!(record.acknowledged_by, (instances - 1) / 2);
-            let is_beyond = !sim.spec.members().contains(&record.primary);
-            assert_eq!(
-                record.voters.len(),
-                usize::from(instances) + usize::from(is_beyond)
-            );
+            assert_eq!(record.voters.len(), usize::from(instances));
+            assert!(sim.spec.members().contains(&record.primary));
         }
     }
 }
@@ -215,6 +214,68 @@ fn another_takes_over_from_a_primary_whose_volume_is_lost() {
             assert!(after.term.epoch > before.term.epoch);
         }
     }
+}
+
+#[test]
+fn the_role_moves_when_asked_and_loses_nothing() {
+    for seed in seeds(200) {
+        let mut dice = Dice::new(20_000 + seed);
+        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        for _ in 0..4 {
+            let before = sim.record.clone().unwrap();
+            let others = sim.names().into_iter().filter(|name| *name != before.primary);
+            let target = others.last();
+            sim.spec.switchover = Some(Switchover {
+                target: target.clone(),
+            });
+            until_healthy(&mut sim, &mut dice, |_, _| {});
+            for _ in 0..200 {
+                if sim.record.as_ref().map(|record| &record.primary) == target.as_ref() {
+                    break;
+                }
+                keep_busy(&mut sim, &mut dice, 1, no_trouble);
+            }
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            let after = sim.record.clone().unwrap();
+            assert_eq!((Some(&after.primary), after.handing_to), (target.as_ref(), None));
+            assert_eq!(after.term.epoch, before.term.epoch + 1);
+            // Nobody had to be copied anew.
+            let incarnations = |record: &topology::record::Record| -> Vec<_> {
+                record.voters.values().map(|voter| voter.incarnation).collect()
+            };
+            assert_eq!(incarnations(&before), incarnations(sim.record.as_ref().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn a_handover_whose_target_goes_away_is_taken_back() {
+    let mut dice = Dice::new(77);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let before = sim.record.clone().unwrap();
+    let target = sim
+        .names()
+        .into_iter()
+        .find(|name| *name != before.primary)
+        .unwrap();
+    sim.spec.switchover = Some(Switchover {
+        target: Some(target.clone()),
+    });
+    while sim.record.as_ref().unwrap().handing_to.is_none() {
+        keep_busy(&mut sim, &mut dice, 1, no_trouble);
+    }
+    sim.nodes.get_mut(&target).unwrap().is_off = true;
+    sim.spec.switchover = None;
+    keep_busy(&mut sim, &mut dice, 20, no_trouble);
+    let record = sim.record.clone().unwrap();
+    assert_eq!(
+        (&record.primary, record.term.epoch),
+        (&before.primary, before.term.epoch)
+    );
+    assert_eq!(record.handing_to, None);
+    assert!(sim.taken_back_at.is_some() && sim.nodes[&record.primary].server.is_open);
 }
 
 #[test]

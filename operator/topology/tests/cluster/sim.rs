@@ -11,6 +11,7 @@ use topology::gtid::{Gtid, GtidSet, Source, Uuid};
 use topology::observed::{Exposed, Member, Observed, Pod, Spec, Volume};
 use topology::record::Record;
 use topology::report::{Beat, Follows, Process, Proof, Report, ServerSeen};
+use topology::term::Term;
 use topology::watch::Watch;
 
 /// Xorshift: the same seed, the same story.
@@ -80,6 +81,8 @@ pub(crate) struct Sim {
     pub(crate) now: u64,
     pub(crate) last: Option<Decision>,
     pub(crate) had_primary: bool,
+    handing: Option<(Term, u64)>,
+    pub(crate) taken_back_at: Option<u64>,
     watch: Watch,
     ping: u64,
     numbers: u64,
@@ -97,6 +100,7 @@ pub(crate) fn spec(instances: u16) -> Spec {
         parameters: BTreeMap::new(),
         lag_limit_ms: 10_000,
         reads_fall_back: true,
+        switchover: None,
     }
 }
 
@@ -111,6 +115,8 @@ impl Sim {
             now: 0,
             last: None,
             had_primary: false,
+            handing: None,
+            taken_back_at: None,
             watch: Watch::default(),
             ping: 0,
             numbers: 0,
@@ -128,6 +134,7 @@ impl Sim {
     pub(crate) fn restart_controller(&mut self) {
         self.watch = Watch::default();
         self.ping = 0;
+        (self.handing, self.taken_back_at) = (None, None);
         for node in self.nodes.values_mut() {
             node.report = None;
             node.heard = 0;
@@ -162,6 +169,8 @@ impl Sim {
             new_identity: Some(identity),
             had_primary: self.had_primary,
             exposed: self.exposed.clone(),
+            handing_since: self.handing.map(|(_, since)| since),
+            taken_back_at: self.taken_back_at,
             ..Observed::default()
         };
         for (name, node) in &self.nodes {
@@ -214,6 +223,11 @@ impl Sim {
             node.has_pod = true;
         }
         if let Some(record) = plan.record.as_ref().filter(|_| steps > 0) {
+            let is_taken_back = self
+                .handing
+                .is_some_and(|(term, _)| term.epoch == record.term.epoch);
+            self.taken_back_at = is_taken_back.then_some(self.now).or(self.taken_back_at);
+            self.handing = record.handing_to.is_some().then_some((record.term, self.now));
             self.record = Some(record.clone());
             self.had_primary |= record.term.epoch > 0;
         }
@@ -305,6 +319,10 @@ impl Sim {
                     server.executed.insert(gtid(own, 2));
                     server.is_founded = true;
                 }
+            }
+            Role::Retire => {
+                server.is_open = false;
+                server.proof_begun = None;
             }
             Role::Replica { source } => {
                 server.is_open = false;
@@ -456,6 +474,7 @@ fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
     let is_settled = match node.order.as_ref().map(|order| &order.role) {
         Some(Role::Hold) => server.follows.is_none(),
         Some(Role::Primary { .. }) => server.is_open,
+        Some(Role::Retire) => !server.is_open && server.follows.is_none(),
         _ => true,
     };
     Report {

@@ -69,6 +69,7 @@ fn just_started(role: Role) -> Case {
         voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,
+        handing_to: None,
         cut: None,
     };
     Case {
