@@ -104,7 +104,10 @@ fn policies(paths: &Paths, unit: Unit) -> Process {
         "netpol",
         &[
             ("node", unit.name()),
-            ("kubeconfig", paths.pki().join("netpol.conf").display().to_string()),
+            (
+                "kubeconfig",
+                paths.pki().join("netpol.conf").display().to_string(),
+            ),
         ],
     )
 }

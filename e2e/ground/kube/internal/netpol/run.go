@@ -29,7 +29,7 @@ const (
 	retryAfter = time.Second
 	// nft waits for others who change rules; never as long as this.
 	nftWithin = 10 * time.Second
-	// There is one on each node, and it has little to do.
+	// Memory is dearer here than time: there is little to do.
 	garbagePercent = 25
 )
 
@@ -88,6 +88,8 @@ func (e *engine) run(ctx context.Context) error {
 			return fmt.Errorf("failed to list %s", kind)
 		}
 	}
+	// What starting took is not needed again, and there is one of these on each node.
+	debug.FreeOSMemory()
 	e.notice()
 	for {
 		select {
