@@ -13,6 +13,7 @@ mod nodes;
 mod platform;
 pub mod scrutiny;
 mod trust;
+mod policy;
 mod volumes;
 mod wrong;
 
@@ -70,6 +71,10 @@ pub const ALL: &[Story] = &[
     on_ground("packets of a node delayed", network::delay),
     on_ground("packets of a node held to a rate", network::slow),
     on_ground(
+        "a NetworkPolicy cuts pods off and lets chosen ones in",
+        policy::enforced,
+    ),
+    on_ground(
         "a node loses power and starts again with its disk",
         nodes::power_cut,
     ),
@@ -116,6 +121,10 @@ pub const ALL: &[Story] = &[
         birth::controller_killed,
     ),
     on_ground("two clusters of one name in two namespaces", birth::two_of_a_name),
+    on_ground(
+        "agents are reached by the operator alone, MySQL by applications",
+        policy::of_a_cluster,
+    ),
     on_ground("mysqld killed under load loses nothing", endurance::mysqld_killed),
     on_ground(
         "the agent killed under load loses nothing",

@@ -1,4 +1,4 @@
-// This file owns the command lines of the programs that are our own: pki, csi-node and csi-controller.
+// This file owns the command lines of the programs that are our own: pki, csi-node, csi-controller and netpol.
 // It must not do their work, only read flags, call their package and turn an error into an exit code.
 package main
 
@@ -14,6 +14,7 @@ import (
 
 	"holdfast.dev/ground/kube/internal/csicontroller"
 	"holdfast.dev/ground/kube/internal/csinode"
+	"holdfast.dev/ground/kube/internal/netpol"
 	"holdfast.dev/ground/kube/internal/pki"
 )
 
@@ -64,6 +65,22 @@ func runCSIController() int {
 	defer stop()
 	if err := csicontroller.Run(ctx, config); err != nil {
 		return fail("csi-controller", err, 1)
+	}
+	return 0
+}
+
+func runNetpol() int {
+	flags := flag.NewFlagSet("netpol", flag.ExitOnError)
+	klog.InitFlags(flags)
+	config := netpol.Config{}
+	flags.StringVar(&config.Kubeconfig, "kubeconfig", "", "kubeconfig with the right to watch pods, namespaces, policies")
+	flags.StringVar(&config.Node, "node", "", "name of this node")
+	_ = flags.Parse(os.Args[1:])
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := netpol.Run(ctx, config); err != nil {
+		return fail("netpol", err, 1)
 	}
 	return 0
 }

@@ -26,6 +26,7 @@ var programs = map[string]func() int{
 	"kube-scheduler":          runScheduler,
 	"kubectl":                 runKubectl,
 	"kubelet":                 runKubelet,
+	"netpol":                  runNetpol,
 	"pki":                     runPKI,
 }
 

@@ -169,7 +169,7 @@ rules:
 - level: None
   userGroups: ['system:nodes', 'system:masters']
 - level: None
-  users: ['system:kube-controller-manager', 'system:kube-scheduler', 'system:kube-proxy', 'system:coredns', 'system:apiserver', 'system:anonymous']
+  users: ['system:kube-controller-manager', 'system:kube-scheduler', 'system:kube-proxy', 'system:coredns', 'ground:netpol', 'system:apiserver', 'system:anonymous']
 - level: None
   userGroups: ['system:serviceaccounts:kube-system']
 - level: Metadata

@@ -41,6 +41,7 @@ pub fn prepare(spec: &Spec, unit: Unit, template: &Path) -> Result<Vec<Process>>
     Ok(vec![
         containerd(),
         control_plane::proxy(spec, unit),
+        policies(&paths, unit),
         volumes(&paths, unit),
         kubelet(spec, unit, &paths),
         dns(&paths),
@@ -92,6 +93,21 @@ fn volumes(paths: &Paths, unit: Unit) -> Process {
             ("node", unit.name()),
             ("dir", "/run/node/volumes".to_owned()),
             ("kubelet-dir", "/var/lib/kubelet".to_owned()),
+        ],
+    )
+}
+
+/// Keeps the node's nftables table as the NetworkPolicies say. What it made stays in force while it is away.
+fn policies(paths: &Paths, unit: Unit) -> Process {
+    control_plane::process(
+        paths,
+        "netpol",
+        &[
+            ("node", unit.name()),
+            (
+                "kubeconfig",
+                paths.pki().join("netpol.conf").display().to_string(),
+            ),
         ],
     )
 }

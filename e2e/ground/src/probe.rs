@@ -51,6 +51,23 @@ impl Place {
         self.within(|| Ok(TcpStream::connect_timeout(&to, within).is_ok()))
     }
 
+    /// Takes TCP connections from now on, for as long as this is held, and says nothing to them.
+    pub fn listen(&self, at: SocketAddr) -> Result<TcpListener> {
+        self.within(|| TcpListener::bind(at).with_context(|| format!("failed to listen at {at}")))
+    }
+
+    /// Opens a TCP connection from here to a listener of its own at `to`, and keeps it open.
+    pub fn converse(&self, to: &Place, at: SocketAddr, within: Duration) -> Result<Conversation> {
+        let listener = to.listen(at)?;
+        let near = self.within(|| Ok(TcpStream::connect_timeout(&at, within)?))?;
+        let (far, _) = listener.accept()?;
+        for end in [&near, &far] {
+            end.set_read_timeout(Some(within))?;
+            end.set_nodelay(true)?;
+        }
+        Ok(Conversation { near, far })
+    }
+
     /// How long a TCP connection to a listener at `to` takes: one round trip.
     pub fn round_trip(&self, to: &Place, at: SocketAddr, within: Duration) -> Result<Duration> {
         let _listener = to.within(|| Ok(TcpListener::bind(at)?))?;
@@ -118,5 +135,25 @@ impl Place {
             }
             Ok(begun.elapsed())
         })
+    }
+}
+
+/// A TCP connection between two places, open.
+#[derive(Debug)]
+pub struct Conversation {
+    near: TcpStream,
+    far: TcpStream,
+}
+
+impl Conversation {
+    /// Whether a word still comes through each way, in the time that was given at its beginning.
+    pub fn goes_on(&mut self) -> bool {
+        let mut word = [0; 4];
+        let there = self
+            .near
+            .write_all(b"well")
+            .and_then(|()| self.far.read_exact(&mut word));
+        let back = there.and_then(|()| self.far.write_all(b"well"));
+        back.and_then(|()| self.near.read_exact(&mut word)).is_ok()
     }
 }

@@ -30,6 +30,7 @@ const PROGRAMS: &[&str] = &[
     "kube-scheduler",
     "kubectl",
     "kubelet",
+    "netpol",
     "pki",
 ];
 

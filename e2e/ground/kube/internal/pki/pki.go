@@ -78,6 +78,7 @@ func users(config Config) map[string]subject {
 		"scheduler.conf":          {name: "system:kube-scheduler"},
 		"proxy.conf":              {name: "system:kube-proxy"},
 		"coredns.conf":            {name: "system:coredns"},
+		"netpol.conf":             {name: "ground:netpol"},
 		"csi.conf":                {name: "ground:csi", groups: []string{masters}},
 	}
 	for _, node := range config.Nodes {

@@ -99,6 +99,7 @@ func TestKubeconfigsNameTheirUsers(t *testing.T) {
 		"scheduler.conf":          {"system:kube-scheduler", ""},
 		"proxy.conf":              {"system:kube-proxy", ""},
 		"coredns.conf":            {"system:coredns", ""},
+		"netpol.conf":             {"ground:netpol", ""},
 		"csi.conf":                {"ground:csi", "system:masters"},
 		"nodes/n1/kubelet.conf":   {"system:node:n1", "system:nodes"},
 	}
