@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::stage::{Stage, wait_until};
 
+/// No statement of a story takes longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
 
 /// What is applied.
@@ -216,12 +218,19 @@ impl Cluster<'_> {
 
 /// One statement with a way in, over TLS.
 pub fn query(stage: &Stage, login: &Login, statement: &str) -> Result<String> {
+    query_within(stage, login, statement, ANSWERED_WITHIN)
+}
+
+/// The same, given up after a while.
+pub fn query_within(stage: &Stage, login: &Login, statement: &str, limit: Duration) -> Result<String> {
     let root = ground::images::mysql_root()?;
     let client = root.join("usr/bin/mysql");
     if !client.exists() {
         bail!("the MySQL image has no client at {}", client.display());
     }
     let inner = [
+        "timeout",
+        &limit.as_secs().to_string(),
         "chroot",
         &root.display().to_string(),
         "/usr/bin/mysql",

@@ -112,6 +112,7 @@ fn word(cause: Option<Cause>) -> &'static str {
         Some(Cause::MysqldDead) => "MysqldDead",
         Some(Cause::Unreachable) => "PrimaryUnreachable",
         Some(Cause::Hung) => "MysqldHung",
+        Some(Cause::DiskFull) => "DiskFull",
         Some(Cause::DataLost) => "DataLost",
         // It began under another controller.
         None => "PrimaryLost",
