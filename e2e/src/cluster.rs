@@ -106,9 +106,14 @@ impl Cluster<'_> {
 
     /// Waits until its status says that all is as asked.
     pub fn wait_healthy(&self, stage: &Stage) -> Result<Duration> {
+        self.wait_healthy_within(stage, HEALTHY_WITHIN)
+    }
+
+    /// The same, where it takes longer for a reason.
+    pub fn wait_healthy_within(&self, stage: &Stage, limit: Duration) -> Result<Duration> {
         let waited = wait_until(
             &format!("{}/{} Healthy", self.namespace, self.name),
-            HEALTHY_WITHIN,
+            limit,
             || {
                 let object = self.get(stage)?;
                 let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
