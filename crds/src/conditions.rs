@@ -95,6 +95,8 @@ words! {
         ImageUnfit,
         /// The volumes cannot be grown by their storage class.
         ResizeRefused,
+        /// A volume is full; the message names the member. Raise `spec.storage.size`.
+        VolumeFull,
         /// A plan failed its own check; nothing was done.
         PlanRefused,
         /// A failover takes longer than `failover.deadlineSeconds`.
@@ -155,6 +157,7 @@ impl ConditionType {
                 HistoryDiverged,
                 ImageUnfit,
                 ResizeRefused,
+                VolumeFull,
                 PlanRefused,
                 DeadlineExceeded,
                 AwaitingApproval,

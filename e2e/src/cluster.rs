@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::stage::{Stage, wait_until};
 
+/// No statement of a story takes longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
 
 /// What is applied.
@@ -104,9 +106,14 @@ impl Cluster<'_> {
 
     /// Waits until its status says that all is as asked.
     pub fn wait_healthy(&self, stage: &Stage) -> Result<Duration> {
+        self.wait_healthy_within(stage, HEALTHY_WITHIN)
+    }
+
+    /// The same, where it takes longer for a reason.
+    pub fn wait_healthy_within(&self, stage: &Stage, limit: Duration) -> Result<Duration> {
         let waited = wait_until(
             &format!("{}/{} Healthy", self.namespace, self.name),
-            HEALTHY_WITHIN,
+            limit,
             || {
                 let object = self.get(stage)?;
                 let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
@@ -216,12 +223,19 @@ impl Cluster<'_> {
 
 /// One statement with a way in, over TLS.
 pub fn query(stage: &Stage, login: &Login, statement: &str) -> Result<String> {
+    query_within(stage, login, statement, ANSWERED_WITHIN)
+}
+
+/// The same, given up after a while.
+pub fn query_within(stage: &Stage, login: &Login, statement: &str, limit: Duration) -> Result<String> {
     let root = ground::images::mysql_root()?;
     let client = root.join("usr/bin/mysql");
     if !client.exists() {
         bail!("the MySQL image has no client at {}", client.display());
     }
     let inner = [
+        "timeout",
+        &limit.as_secs().to_string(),
         "chroot",
         &root.display().to_string(),
         "/usr/bin/mysql",

@@ -14,6 +14,7 @@ mod platform;
 pub mod scrutiny;
 mod trust;
 mod policy;
+mod room;
 mod volumes;
 mod wrong;
 
@@ -120,6 +121,14 @@ pub const ALL: &[Story] = &[
         "a cluster comes up while controllers are killed",
         birth::controller_killed,
     ),
+    on_ground(
+        "a node lost while a cluster is born, before there is a record",
+        birth::node_lost_before_the_record,
+    ),
+    on_ground(
+        "the founder's node lost while a cluster is born",
+        birth::node_lost_after_found,
+    ),
     on_ground("two clusters of one name in two namespaces", birth::two_of_a_name),
     on_ground(
         "agents are reached by the operator alone, MySQL by applications",
@@ -138,12 +147,32 @@ pub const ALL: &[Story] = &[
     on_ground("writes go on without an API server", endurance::api_down),
     on_ground("scaled 1, 3, 1, 3 under load, nothing lost", endurance::scaled),
     on_ground(
+        "scaled 3, 5, 3 under load, nothing lost",
+        endurance::scaled_to_five,
+    ),
+    on_ground(
+        "a replica that lags is named, and by how much",
+        endurance::lagging,
+    ),
+    on_ground(
         "scaled while controllers are killed, nothing lost",
         endurance::controllers_killed_while_scaling,
     ),
     on_ground(
         "a replica whose volume is lost is made anew",
         endurance::volume_lost,
+    ),
+    on_ground(
+        "a full volume of a replica: named, and a larger size cures it",
+        room::replica_full,
+    ),
+    on_ground(
+        "a full volume of the primary: another takes over, and a larger size cures it",
+        room::primary_full,
+    ),
+    on_ground(
+        "all volumes full of tables: named, and a larger size cures it",
+        room::all_full,
     ),
     on_ground("safety settings changed by hand come back", care::drift),
     on_ground(

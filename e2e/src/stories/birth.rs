@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use ground::faults::Fault;
+use serde_json::Value;
 
 use crate::cluster::{Cluster, condition};
 use crate::load::{self, Load};
@@ -83,6 +85,100 @@ pub(super) fn controller_killed(stage: &Stage) -> Result<String> {
         "{kills} kills, Healthy after {:.1} s; {told}",
         begun.elapsed().as_secs_f64()
     ))
+}
+
+/// The term's epoch and the primary in the record, if there is one.
+fn recorded(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<(u64, String)>> {
+    let line = format!(
+        "get configmap {}-record -n {} --ignore-not-found -o jsonpath={{.data.record}}",
+        cluster.name, cluster.namespace
+    );
+    let text = stage.k(&line).output()?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let record: Value = serde_json::from_str(&text).context("failed to parse the record")?;
+    let epoch = record["term"]["epoch"].as_u64().context("it has no epoch")?;
+    let primary = record["primary"].as_str().context("it has no primary")?;
+    Ok(Some((epoch, primary.to_owned())))
+}
+
+/// A member's node loses its power at a moment of the birth. The two others take writes without it, and
+/// when it is back there is one history.
+fn node_lost(stage: &Stage, cluster: &Cluster<'_>, member: &str, begun: Instant) -> Result<String> {
+    let ground = stage.ground()?;
+    let unit = cluster.node(stage, member)?;
+    let fault = Fault::UnitDown { unit: unit.clone() }.inject(ground)?;
+    let seen = recorded(stage, cluster)?;
+    let at = begun.elapsed();
+    let open = cluster.wait(stage, "two of three take writes", |object| {
+        let is_open = condition(object, "PrimaryAvailable").is_some_and(|found| found["status"] == "True");
+        is_open && object["status"]["primary"]["name"] != member
+    })?;
+    let load = Load::at_most(stage, cluster, 200)?;
+    cluster.wait(
+        stage,
+        &format!("status says that {member} is missing"),
+        |object| {
+            let ready = condition(object, "Ready");
+            ready.is_some_and(|ready| {
+                let message = ready["message"].as_str().unwrap_or_default();
+                ready["status"] == "False" && message.contains("2/3 ready") && message.contains(member)
+            })
+        },
+    )?;
+    let primary = cluster.primary(stage)?;
+    fault.heal()?;
+    let back = cluster.wait_healthy(stage)?;
+    claim(
+        cluster.primary(stage)? == primary,
+        format!("{primary} stays primary: {}", cluster.told(stage)),
+    )?;
+    let told = load::clean(&load.judge()?)?;
+    cluster.remove(stage)?;
+    let record = match seen {
+        None => "no record".to_owned(),
+        Some((epoch, primary)) => format!("record of epoch {epoch}, primary {primary}"),
+    };
+    Ok(format!(
+        "power cut of {unit} with {member} after {:.1} s ({record}); {primary} open {:.0} s later; Healthy {:.0} s \
+         after the node's return; {told}",
+        at.as_secs_f64(),
+        open.as_secs_f64(),
+        back.as_secs_f64()
+    ))
+}
+
+/// Before there is a record: nothing is known yet, and the first of the members is gone.
+pub(super) fn node_lost_before_the_record(stage: &Stage) -> Result<String> {
+    operator::installed(stage)?;
+    let cluster = Cluster {
+        namespace: "born-early",
+        ..Cluster::default()
+    };
+    let begun = cluster.create(stage)?;
+    wait_until("every Pod has a node", Duration::from_secs(60), || {
+        Ok((0..3).all(|n| cluster.node(stage, &format!("orders-{n}")).is_ok()))
+    })?;
+    claim(recorded(stage, &cluster)?.is_none(), "there is no record yet")?;
+    node_lost(stage, &cluster, "orders-0", begun)
+}
+
+/// The first primary was told to found the cluster, and its node is gone with what it made.
+pub(super) fn node_lost_after_found(stage: &Stage) -> Result<String> {
+    operator::installed(stage)?;
+    let cluster = Cluster {
+        namespace: "born-late",
+        ..Cluster::default()
+    };
+    let begun = cluster.create(stage)?;
+    let mut founder = None;
+    wait_until("the record of a founder", Duration::from_secs(120), || {
+        founder = recorded(stage, &cluster)?;
+        Ok(founder.is_some())
+    })?;
+    let (_, founder) = founder.context("there is no founder")?;
+    node_lost(stage, &cluster, &founder, begun)
 }
 
 /// SIGKILL to every controller; gives how many there were.

@@ -7,11 +7,15 @@ use anyhow::Result;
 use ground::faults::Fault;
 
 use super::birth::kill_controllers;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, condition};
 use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
+/// Five servers on one machine start slowly.
+const FIVE_WITHIN: Duration = Duration::from_secs(400);
+/// Longer than it takes to be too far behind for reads, and to be told of.
+const LOCKED_SECONDS: u32 = 60;
 const OUTAGE: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(300);
 
@@ -140,6 +144,124 @@ pub(super) fn scaled(stage: &Stage) -> Result<String> {
     claim(count == 3, format!("{count} Pods are left"))?;
     cluster.remove(stage)?;
     Ok(told.join(", "))
+}
+
+/// Five members wait for two replicas: both counts change while clients write.
+pub(super) fn scaled_to_five(stage: &Stage) -> Result<String> {
+    let nodes = stage.ground()?.spec().node_units().count();
+    let mut cluster = Cluster {
+        namespace: "scaled-to-five",
+        memory: "640Mi",
+        // On fewer nodes than members nothing keeps them apart: no node has this label.
+        more: match nodes < 5 {
+            true => "  placement: {topologyKey: holdfast.dev/no-such-label}\n",
+            false => "",
+        },
+        ..Cluster::default()
+    };
+    operator::installed(stage)?;
+    cluster.healthy(stage)?;
+    let copy = cluster.clone();
+    let load = Load::at_most(stage, &copy, 40)?;
+    let mut told = Vec::new();
+    for (instances, acknowledgements) in [(5, "2"), (3, "1")] {
+        cluster.instances = instances;
+        cluster.apply(stage)?;
+        let took = cluster.wait_healthy_within(stage, FIVE_WITHIN)?;
+        told.push(format!("{instances} in {:.0} s", took.as_secs_f64()));
+        let count = "SELECT @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count";
+        let waits_for = cluster.query(stage, "primary", count)?;
+        claim(
+            waits_for == acknowledgements,
+            format!("{instances} members wait for {acknowledgements} replicas: {waits_for}"),
+        )?;
+        load.goes_on()?;
+    }
+    let verdict = load.judge()?;
+    told.push(load::clean(&verdict)?);
+    let pods = stage.get(&format!("pods -n {}", cluster.namespace))?;
+    let count = pods["items"].as_array().map_or(0, Vec::len);
+    claim(count == 3, format!("{count} Pods are left"))?;
+    cluster.remove(stage)?;
+    Ok(format!("on {nodes} nodes: {}", told.join(", ")))
+}
+
+/// Somebody's lock on a replica holds up all that it applies: it is named, and serves no reads meanwhile.
+pub(super) fn lagging(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "lagging",
+        ..Cluster::default()
+    };
+    operator::installed(stage)?;
+    cluster.healthy(stage)?;
+    cluster.query(stage, "primary", "CREATE TABLE held (id INT PRIMARY KEY)")?;
+    let load = Load::at_most(stage, &cluster, 100)?;
+    let replica = cluster.replica(stage)?;
+    let mut login = cluster.login(stage, "replicas")?;
+    login.host = cluster.address(stage, &replica)?;
+    let lock = format!("LOCK TABLES held READ; SELECT SLEEP({LOCKED_SECONDS})");
+    let named = std::thread::scope(|scope| -> Result<Duration> {
+        let held = scope.spawn(|| crate::cluster::query(stage, &login, &lock));
+        wait_until("the lock is held", Duration::from_secs(10), || {
+            let list = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%'";
+            Ok(crate::cluster::query(stage, &login, list)? == "1")
+        })?;
+        cluster.query(stage, "primary", "INSERT INTO held VALUES (1)")?;
+        let named = named_as_lagging(stage, &cluster, &replica)?;
+        load.goes_on()?;
+        let held = held.join().map(|answer| answer.is_ok());
+        claim(held.is_ok_and(|is_ok| is_ok), "the lock was held to its end")?;
+        Ok(named)
+    })?;
+    let caught_up = cluster.wait_healthy(stage)?;
+    let told = load::clean(&load.judge()?)?;
+    cluster.remove(stage)?;
+    Ok(format!(
+        "{replica} named after {:.0} s, level {:.0} s after the lock; {told}",
+        named.as_secs_f64(),
+        caught_up.as_secs_f64()
+    ))
+}
+
+/// By its member, by the condition and by an Event, each with how far it lags.
+fn named_as_lagging(stage: &Stage, cluster: &Cluster<'_>, replica: &str) -> Result<Duration> {
+    let words = "s behind the primary, too far to serve reads";
+    let took = cluster.wait(
+        stage,
+        &format!("{replica} is Lagging, and by how much"),
+        |object| {
+            let members = object["status"]["members"].as_array();
+            let member = members.and_then(|members| members.iter().find(|one| one["name"] == replica));
+            let is_said = member.is_some_and(|member| {
+                let because = member["because"].as_str().unwrap_or_default();
+                member["state"] == "Lagging" && because.contains(words)
+            });
+            let ready = condition(object, "Ready").map(|ready| ready["message"].to_string());
+            let told = format!("{replica}: Lagging, it is more than 20 {words}");
+            is_said && ready.is_some_and(|message| message.contains(&told))
+        },
+    )?;
+    let object = cluster.get(stage)?;
+    let is_open = condition(&object, "PrimaryAvailable").is_some_and(|found| found["status"] == "True");
+    claim(is_open, format!("writes go on: {}", object["status"]))?;
+    wait_until("an Event that names it", Duration::from_secs(30), || {
+        let events = stage.get(&format!("events -n {}", cluster.namespace))?;
+        let events = events["items"].as_array().cloned().unwrap_or_default();
+        Ok(events.iter().any(|event| {
+            let note = event["message"].as_str().unwrap_or_default();
+            event["reason"] == "MemberTroubled" && note.contains(replica) && note.contains(words)
+        }))
+    })?;
+    let address = cluster.address(stage, replica)?;
+    let slice = stage.get(&format!(
+        "endpointslice {}-replicas -n {}",
+        cluster.name, cluster.namespace
+    ))?;
+    claim(
+        !slice["endpoints"].to_string().contains(&format!("\"{address}\"")),
+        format!("no reads are led to {address}: {}", slice["endpoints"]),
+    )?;
+    Ok(took)
 }
 
 pub(super) fn controllers_killed_while_scaling(stage: &Stage) -> Result<String> {

@@ -85,6 +85,8 @@ pub(crate) struct Agent {
     fingerprints: Fingerprints,
     files_looked_at: Option<Instant>,
     disk: Option<Disk>,
+    /// Since when its volume was seen to be full at every look.
+    full_since: Option<Instant>,
     disk_looked_at: Option<Instant>,
     is_looking_at_disk: bool,
     told: publish::Told,
@@ -141,6 +143,7 @@ impl Agent {
             fingerprints: Fingerprints::new(),
             files_looked_at: None,
             disk: None,
+            full_since: None,
             disk_looked_at: None,
             is_looking_at_disk: false,
             told: publish::Told::default(),
@@ -188,8 +191,7 @@ impl Agent {
             Event::Job(id, ended) => self.job_ended(id, ended),
             Event::Kept(kept) => self.kept(kept),
             Event::Disk(disk) => {
-                self.disk = disk.or(self.disk);
-                self.is_looking_at_disk = false;
+                self.looked_at_disk(disk, Instant::now());
             }
             Event::GivenUp(given_up) => self.given_up(given_up),
         }
@@ -361,6 +363,23 @@ impl Agent {
                 let looked = tokio::task::spawn_blocking(move || volume::room(&folder)).await;
                 let _ = events.send(Event::Disk(looked.ok().flatten())).await;
             });
+        }
+    }
+
+    fn looked_at_disk(&mut self, disk: Option<Disk>, now: Instant) {
+        self.is_looking_at_disk = false;
+        self.disk = disk.or(self.disk);
+        let is_full = self.disk.is_some_and(|disk| disk.is_full());
+        let was_full = self.full_since.is_some();
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+        // What failed for want of room is tried at once when there is some.
+        if was_full && !is_full {
+            tracing::info!("the volume has room again");
+            self.starts.reset();
+            self.steps.reset();
+            if matches!(self.phase, Phase::Waiting(_)) {
+                self.phase = Phase::Waiting(now);
+            }
         }
     }
 

@@ -238,6 +238,9 @@ pub enum Reason {
     PrimaryRestartPending {
         parameters: BTreeSet<String>,
     },
+    VolumesFull {
+        members: BTreeSet<String>,
+    },
     MembersNotServing {
         members: BTreeSet<String>,
     },
@@ -257,6 +260,8 @@ pub enum Cause {
     Unreachable,
     /// Its mysqld does not answer its agent, nor do its replicas hear of it.
     Hung,
+    /// Its volume has no room for a write, and those of enough others have.
+    DiskFull,
     /// Its volume is another one.
     DataLost,
 }

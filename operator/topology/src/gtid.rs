@@ -231,6 +231,12 @@ impl GtidSet {
         }
     }
 
+    /// Without all that this source numbered.
+    pub fn without(mut self, is_left_out: impl Fn(&Source) -> bool) -> Self {
+        self.sources.retain(|source, _| !is_left_out(source));
+        self
+    }
+
     /// What is in both.
     pub fn intersect(&self, other: &Self) -> Self {
         let common = self.sources.iter().filter_map(|(source, numbers)| {

@@ -127,7 +127,26 @@ pub struct Disk {
     pub free_bytes: u64,
 }
 
+impl Report {
+    /// Its volume has no room for a write.
+    pub fn is_out_of_room(&self) -> bool {
+        let mut troubles = self.troubles.iter();
+        troubles.any(|trouble| trouble.kind == TroubleKind::DiskFull)
+    }
+
+    /// It could write for a while: what nobody looked at is not held against it.
+    pub fn has_room(&self) -> bool {
+        !self.is_out_of_room() && self.disk.is_none_or(|disk| !disk.is_nearly_full())
+    }
+}
+
 impl Disk {
+    /// mysqld makes tables larger by 4 MiB at a time, and a binary log grows with each commit: below
+    /// this, one of them fails or waits.
+    pub fn is_full(&self) -> bool {
+        self.free_bytes < 8 << 20
+    }
+
     /// Less than a twentieth, or too little for a few binary logs.
     pub fn is_nearly_full(&self) -> bool {
         self.free_bytes < self.total_bytes / 20 || self.free_bytes < 64 << 20
@@ -166,6 +185,7 @@ pub enum TroubleKind {
     ReplicationBroken,
     /// Commits wait longer than they should for acknowledgements.
     AwaitingAcknowledgements,
+    /// The volume has had no room for a write for some seconds.
     DiskFull,
     /// The agent's account is refused: the Secret does not belong to these data.
     CredentialsRefused,

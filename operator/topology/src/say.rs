@@ -27,6 +27,7 @@ impl fmt::Display for Reason {
                     Cause::MysqldDead => "its mysqld ended",
                     Cause::Unreachable => "neither its agent nor its replicas' streams answer",
                     Cause::Hung => "its mysqld does not answer",
+                    Cause::DiskFull => "its volume is full",
                     Cause::DataLost => "its volume holds other data",
                 };
                 write!(f, "failing over from {from}: {why}")
@@ -79,6 +80,13 @@ impl fmt::Display for Reason {
                 "the primary needs a restart for {}; delete its Pod when a short interruption suits you",
                 list(parameters)
             ),
+            Reason::VolumesFull { members } => {
+                write!(
+                    f,
+                    "the volume of {} is full: raise spec.storage.size",
+                    list(members)
+                )
+            }
             Reason::MembersNotServing { members } => write!(f, "not serving: {}", list(members)),
             Reason::CommitsWait { have, need } => {
                 write!(f, "commits wait: {have} replicas follow, {need} must acknowledge")

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::gtid::{GtidSet, Uuid};
+use crate::gtid::{Gtid, GtidSet, Source, Uuid};
 use crate::observed::Observed;
-use crate::report::Report;
+use crate::record::Record;
+use crate::report::{Report, ServerSeen};
 
 /// Fed with every report, in the order of their arrival.
 #[derive(Clone, Debug, Default)]
@@ -68,21 +69,19 @@ impl Watch {
         if record.primary != report.member || record.is_choosing {
             return;
         }
-        // It opens only when all that it received is applied: that belongs to it already.
-        let all = server.executed.union(&server.received);
         let others = self
             .members
             .iter_mut()
             .filter(|(name, seen)| **name != report.member && seen.epoch == record.term.epoch);
         for (_, seen) in others {
             if let Some((set, _)) = seen.held.take_if(|(_, ping)| report.heard > *ping) {
-                seen.surplus = Some(set.subtract(&all));
+                seen.surplus = Some(surplus(&set, server, record));
             }
             if let Some(attached) = seen.attached.as_mut()
                 && attached.goal.is_none()
                 && report.heard > attached.ping
             {
-                attached.goal = Some(all.clone());
+                attached.goal = Some(server.executed.union(&server.received));
             }
         }
     }
@@ -99,6 +98,24 @@ impl Watch {
             member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
         }
     }
+}
+
+/// What the primary wrote itself is in its binary log before it is sent, and in `executed` only when it is
+/// acknowledged, which may take any time: it is never too much. Nor is the transaction of its epoch.
+fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
+    // A new primary opens only when all that it received is applied: that belongs to it already.
+    let rest = set.subtract(&primary.executed.union(&primary.received));
+    let rest = rest.without(|source| source.uuid == primary.incarnation);
+    let of_epochs = Source {
+        uuid: record.identity,
+        tag: None,
+    };
+    let Ok(begun) = Gtid::new(of_epochs, record.term.epoch) else {
+        return rest;
+    };
+    let mut epoch = GtidSet::new();
+    epoch.insert(begun);
+    rest.subtract(&epoch)
 }
 
 impl Attached {
@@ -121,4 +138,95 @@ fn attached(report: &Report, ping: u64) -> Option<Attached> {
         ping,
         goal: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::{Assignment, Role, Server};
+    use crate::record::Voter;
+    use crate::report::Process;
+    use crate::term::Term;
+
+    const IDENTITY: Uuid = Uuid::from_bytes([9; 16]);
+    const PRIMARY: Uuid = Uuid::from_bytes([1; 16]);
+    const REPLICA: Uuid = Uuid::from_bytes([2; 16]);
+
+    fn report(member: &str, incarnation: Uuid, executed: &str, heard: u64) -> Report {
+        let record = Record {
+            identity: IDENTITY,
+            term: Term {
+                epoch: 2,
+                revision: 5,
+            },
+            primary: "db-0".into(),
+            is_choosing: false,
+            voters: [("db-0".to_owned(), Voter::default())].into(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            handing_to: None,
+            cut: None,
+        };
+        let assignment = Assignment {
+            member: member.into(),
+            record: Some(record),
+            role: Role::Hold,
+            server: Server::default(),
+        };
+        Report {
+            member: member.into(),
+            heard,
+            agent: "0.1.0".into(),
+            assignment: Some(assignment),
+            is_settled: true,
+            proved: None,
+            is_founded: false,
+            process: Process::Running,
+            server: Some(ServerSeen {
+                incarnation,
+                version: "9.7.4".into(),
+                executed: executed.parse().unwrap(),
+                purged: GtidSet::new(),
+                received: GtidSet::new(),
+                is_open: true,
+                has_waiters: false,
+                acknowledging: 0,
+                waits_for: None,
+                follows: None,
+                lag_ms: None,
+                beat: None,
+            }),
+            server_age_ms: 0,
+            disk: None,
+            drift: Default::default(),
+            awaiting_restart: Default::default(),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// What a replica with these has too much beside a primary that has committed ten of its own.
+    fn surplus_of(set: &str) -> String {
+        let mut watch = Watch::default();
+        watch.heard(&report("db-1", REPLICA, set, 1), 3);
+        watch.heard(&report("db-0", PRIMARY, &format!("{PRIMARY}:1-10"), 4), 4);
+        let mut seen = Observed::default();
+        seen.members.insert("db-1".into(), Default::default());
+        watch.fill(&mut seen);
+        seen.members["db-1"].surplus.clone().unwrap().to_string()
+    }
+
+    #[test]
+    fn what_the_primary_has_sent_and_not_committed_yet_is_not_too_much() {
+        assert_eq!(surplus_of(&format!("{PRIMARY}:1-12")), "");
+        assert_eq!(surplus_of(&format!("{IDENTITY}:2,{PRIMARY}:1-10")), "");
+    }
+
+    #[test]
+    fn what_anybody_else_wrote_is_too_much() {
+        assert_eq!(
+            surplus_of(&format!("{PRIMARY}:1-9,{REPLICA}:1")),
+            format!("{REPLICA}:1")
+        );
+        assert_eq!(surplus_of(&format!("{IDENTITY}:1-3")), format!("{IDENTITY}:1:3"));
+    }
 }

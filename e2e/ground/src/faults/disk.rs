@@ -144,9 +144,14 @@ impl DiskFault {
         let place = disk.first_place(ground)?;
         match self {
             Self::Full => {
-                // cat writes until the very last byte is taken and then fails, which is its purpose.
-                let script = format!("cat /dev/zero >{place}/{FILLER} 2>/dev/null || sync {place}/{FILLER}");
-                disk.inside(ground, &["sh", "-c", &script])
+                // Most of it is only reserved, which costs nothing; cat then writes until the very last byte is
+                // taken and fails, which is its purpose.
+                let script = r#"
+free=$(df --output=avail --block-size=1M "$1" | tail -1)
+[ "$free" -gt 64 ] && fallocate --length $((free - 64))M "$1/$2"
+cat /dev/zero 2>/dev/null >>"$1/$2" || sync "$1/$2"
+"#;
+                disk.inside(ground, &["sh", "-c", script, "sh", &place, FILLER])
             }
             Self::ReadOnly => {
                 let trigger = PathBuf::from("/sys/fs/ext4")

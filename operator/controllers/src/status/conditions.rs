@@ -241,6 +241,8 @@ fn of_troubles(findings: &Findings<'_>) -> Option<Stall> {
             let reason = match trouble.kind {
                 TroubleKind::ImageUnfit => Word::ImageUnfit,
                 TroubleKind::ParameterRefused => Word::SpecRefused,
+                // Once it grows, nobody has to act any more.
+                TroubleKind::DiskFull if !findings.growing.contains(name) => Word::VolumeFull,
                 _ => return None,
             };
             let message = format!("{name}: {}", trouble.what);

@@ -320,6 +320,42 @@ fn a_member_that_cannot_run_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_full_volume_asks_for_a_larger_size_until_it_grows() {
+    let mut world = World::healthy();
+    let what = "its volume (960 MiB) is full: raise spec.storage.size";
+    let report = world
+        .observed
+        .members
+        .get_mut("orders-2")
+        .unwrap()
+        .report
+        .as_mut();
+    report.unwrap().troubles = vec![Trouble {
+        kind: TroubleKind::DiskFull,
+        what: what.into(),
+    }];
+    let status = world.fresh();
+    assert_eq!(
+        message(&status, ConditionType::Stalled),
+        format!("orders-2: {what}")
+    );
+    assert!(conditions_of(&status).contains(&"Stalled=True VolumeFull".to_owned()));
+    let findings = Findings {
+        subject: &world.subject,
+        decision: world.decision.as_ref(),
+        observed: &world.observed,
+        record: world.record.as_ref(),
+        stalls: &[],
+        story: None,
+        growing: &["orders-2".to_owned()],
+    };
+    let status = build(&findings, &status, at(NOW));
+    let said = conditions_of(&status);
+    assert!(said.contains(&"Reconciling=True Resizing".to_owned()), "{said:?}");
+    assert!(!said.iter().any(|one| one.starts_with("Stalled")), "{said:?}");
+}
+
+#[test]
 fn a_spec_that_cannot_be_leaves_the_rest_as_it_was_said() {
     let before = World::healthy().fresh();
     let mut world = World::healthy();

@@ -67,6 +67,7 @@ impl Agent {
         if let Err(error) = result {
             let why = super::publish::chain(&error);
             tracing::error!(why, "an order could not be kept");
+            self.give_way(&order.assignment);
             return self.answer(order, Err(why));
         }
         let assignment = (*order.assignment).clone();
@@ -74,6 +75,19 @@ impl Agent {
         tracing::info!(%term, role = assignment.role.name(), "assigned");
         self.obey(assignment, data_epoch);
         self.answer(order, Ok(term));
+    }
+
+    /// A later epoch cannot be promised here, on a volume that is full or broken. What contradicts it can
+    /// be ended all the same: nobody is served by a primary that another one replaces.
+    fn give_way(&mut self, order: &Assignment) {
+        let leads = self.promise.assignment().is_some_and(|kept| {
+            matches!(kept.role, Role::Primary { .. }) && kept.term().epoch < order.term().epoch
+        });
+        let is_replaced = leads && !matches!(order.role, Role::Primary { .. });
+        if is_replaced && matches!(self.phase, super::Phase::Up) {
+            tracing::warn!("mysqld is killed: another primary takes over, and that cannot be written down");
+            self.kill(super::ending::After::Start);
+        }
     }
 
     fn obey(&mut self, assignment: Assignment, data_epoch: Option<u64>) {

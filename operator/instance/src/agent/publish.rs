@@ -10,7 +10,9 @@ use agent_api::server::Sampled;
 use sql::clone::Stage;
 use sql::status::{Channel, Facts, Plugin, Receiver};
 use topology::assignment::{Assignment, Role};
-use topology::report::{Beat, Drift, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind};
+use topology::report::{
+    Beat, Disk, Drift, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind,
+};
 
 use super::Agent;
 use super::job::Job;
@@ -25,6 +27,8 @@ use crate::mysqld::start;
 
 /// A commit that waits longer is told of.
 const WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// A volume that is full for longer is told of: a statement that failed gives its room back at once.
+const FULL_LIMIT: Duration = Duration::from_secs(3);
 const SAMPLE_LIMIT: Duration = Duration::from_secs(4);
 const AGENT: &str = env!("CARGO_PKG_VERSION");
 
@@ -215,6 +219,15 @@ fn trouble(kind: TroubleKind, what: &str) -> Trouble {
     }
 }
 
+/// Without the room that is left, which changes all the time.
+fn full(disk: Disk) -> Trouble {
+    let size = disk.total_bytes >> 20;
+    trouble(
+        TroubleKind::DiskFull,
+        &format!("its volume ({size} MiB) is full: raise spec.storage.size"),
+    )
+}
+
 /// An error and its causes in a line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -367,6 +380,8 @@ impl Agent {
 
     fn troubles(&self) -> Vec<Trouble> {
         let mut all: Vec<Trouble> = Vec::new();
+        let is_full = self.full_since.is_some_and(|since| since.elapsed() > FULL_LIMIT);
+        all.extend(self.disk.filter(|_| is_full).map(full));
         all.extend(
             self.promise
                 .damage
@@ -425,23 +440,17 @@ impl Agent {
         let began = run.pulse.state().began;
         if let Some(waited) = began
             .map(|began| began.elapsed())
-            .filter(|waited| *waited > WAIT_LIMIT)
+            // Without room it waits for that.
+            .filter(|waited| *waited > WAIT_LIMIT && self.full_since.is_none())
         {
-            let is_full = self.disk.is_some_and(|disk| disk.is_nearly_full());
             let acknowledging = seen
                 .facts
                 .semi_sync_source
                 .as_ref()
                 .map_or(0, |source| source.clients);
-            all.push(match is_full {
-                true => trouble(TroubleKind::DiskFull, "a write waits, and the disk is full"),
-                false => {
-                    let seconds = waited.as_secs();
-                    let what =
-                        format!("a commit waits for {seconds} s; {acknowledging} replicas are attached");
-                    trouble(TroubleKind::AwaitingAcknowledgements, &what)
-                }
-            });
+            let seconds = waited.as_secs();
+            let what = format!("a commit waits for {seconds} s; {acknowledging} replicas are attached");
+            all.push(trouble(TroubleKind::AwaitingAcknowledgements, &what));
         }
         all.extend(
             self.told

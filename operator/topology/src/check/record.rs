@@ -6,7 +6,7 @@ use crate::assignment::Role;
 use crate::gtid::{Source, Uuid};
 use crate::observed::Observed;
 use crate::record::{Leaving, Record};
-use crate::report::Process;
+use crate::report::{Process, Report, TroubleKind};
 
 pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
     let data = seen
@@ -142,7 +142,9 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     );
     let is_fine = server(seen, &before.primary).is_some_and(|(_, report, server)| {
         let is_ours = before.counts(&before.primary, server.incarnation);
-        is_ours && server.is_open && report.process == Process::Running && report.server_age_ms == 0
+        let has_no_room = is_full(report);
+        let is_running = report.process == Process::Running && report.server_age_ms == 0;
+        is_ours && server.is_open && is_running && !has_no_room
     });
     found.unless(!is_fine, "a primary that serves is given up");
 }
@@ -208,12 +210,18 @@ fn handover(seen: &Observed, before: &Record, next: &Record, to: &str, found: &m
     );
 }
 
+fn is_full(report: &Report) -> bool {
+    let mut troubles = report.troubles.iter();
+    troubles.any(|trouble| trouble.kind == TroubleKind::DiskFull)
+}
+
 fn quorum(record: &Record) -> usize {
     let acknowledged_by = usize::from(record.acknowledged_by);
     record.voters.len().saturating_sub(acknowledged_by)
 }
 
-/// Everybody who counts holds still in the claimed term, and nobody has what the chosen one lacks.
+/// Enough who count hold still in the claimed term, and none of these has what the chosen one lacks:
+/// whoever is beyond them may have more, and nobody was promised that.
 fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let is_same_epoch = next.term.epoch == before.term.epoch && !next.is_choosing;
     found.unless(is_same_epoch, "the claimed epoch changes");
@@ -250,15 +258,24 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         next.cut.as_ref() == Some(&chosen),
         "the cut is not what the chosen one has",
     );
+    let (mut covered, mut full) = (0, 0);
     for (_, report, server) in &still {
         let all = server.executed.union(&server.received);
         let is_older = all.highest(&numbers) < chosen.highest(&numbers);
+        let is_covered = is_older || all.is_subset(&chosen);
+        let has_no_room = is_full(report);
+        covered += usize::from(is_covered);
+        full += usize::from(has_no_room && !is_covered);
         let name = &report.member;
         found.unless(
-            is_older || all.is_subset(&chosen),
+            is_covered || has_no_room,
             format!("{name} has what the chosen one lacks"),
         );
     }
+    found.unless(
+        full == 0 || covered >= need,
+        "too few are compared without those who have no room",
+    );
     for (name, voter) in &next.voters {
         let was = before.voters.get(name).and_then(|voter| voter.incarnation);
         let is_known = voter.incarnation.is_none() || voter.incarnation == was;

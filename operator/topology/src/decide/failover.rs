@@ -18,8 +18,16 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     let cause = cause(scene)?;
     let primary = scene.primary().to_owned();
     let others = scene.record.voters.keys().filter(|name| **name != primary);
-    let reached = others.filter(|name| scene.counted(name).is_some()).count();
-    let need = scene.quorum();
+    let others = others.filter_map(|name| scene.counted(name));
+    let (reached, need) = match cause {
+        // The next one needs room too, and so do those who acknowledge its writes: else it would only be
+        // the next that is full.
+        Cause::DiskFull => (
+            others.filter(|at| at.report.has_room()).count(),
+            scene.quorum().max(usize::from(scene.record.wait_for) + 1),
+        ),
+        _ => (others.count(), scene.quorum()),
+    };
     if scene.record.acknowledged_by == 0 || reached < need {
         return None;
     }
@@ -49,6 +57,7 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
     match report.process {
         Process::Ended { .. } | Process::Stopping | Process::Starting => Some(Cause::MysqldDead),
         Process::Unassigned | Process::Initialising | Process::Cloning { .. } => Some(Cause::DataLost),
+        Process::Running if report.is_out_of_room() => Some(Cause::DiskFull),
         Process::Running => {
             let is_hung = report.server_age_ms > ANSWER_LIMIT_MS;
             (is_hung && !is_heard(scene)).then_some(Cause::Hung)

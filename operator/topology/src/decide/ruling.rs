@@ -162,6 +162,16 @@ fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
     (seen.len() < usize::from(need)).then_some(Refusal::QuorumLost { seen, missing, need })
 }
 
+fn full(scene: &Scene<'_>) -> BTreeSet<String> {
+    let names = scene.existing().into_iter();
+    let is_full = |name: &String| {
+        scene
+            .connected(name)
+            .is_some_and(|(_, report)| report.is_out_of_room())
+    };
+    names.filter(is_full).collect()
+}
+
 fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
     let lost = decision.refused.iter().any(|refusal| {
         matches!(
@@ -175,6 +185,14 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     let Some((_, report)) = scene.connected(scene.primary()) else {
         return ClusterState::PrimaryUnavailable;
     };
+    let full = full(scene);
+    let is_primary_full = full.contains(scene.primary());
+    if !full.is_empty() {
+        decision.because.push(Reason::VolumesFull { members: full });
+    }
+    if is_primary_full {
+        return ClusterState::PrimaryUnavailable;
+    }
     let open = scene.living_primary().filter(|at| at.server.is_open);
     let have = u16::try_from(scene.receiving().len()).unwrap_or(u16::MAX);
     let need = scene.record.wait_for;

@@ -55,6 +55,9 @@ fn view(scene: &Scene<'_>, name: &str) -> MemberView {
     };
     let (state, because) = match not_running(scene.seen, name, member, scene.now) {
         Some(answer) => answer,
+        None if out_of_room(scene.seen, name).is_some() => {
+            (MemberState::Failed, out_of_room(scene.seen, name))
+        }
         None if is_primary => primary_state(scene),
         None => replica_state(scene, name, counts),
     };
@@ -107,20 +110,28 @@ fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timest
     }
 }
 
+/// All else follows from that: whatever a server without room says of itself helps nobody.
+fn out_of_room(seen: &Observed, name: &str) -> Option<String> {
+    connected(seen, name).and_then(|(_, report)| trouble_of(report, &[TroubleKind::DiskFull]))
+}
+
+fn trouble_of(report: &Report, kinds: &[TroubleKind]) -> Option<String> {
+    let mut troubles = report.troubles.iter();
+    let found = troubles.find(|trouble| kinds.contains(&trouble.kind));
+    found.map(|trouble| trouble.what.clone())
+}
+
 fn silent_server(report: &Report) -> Answer {
-    let trouble = |kinds: &[TroubleKind]| {
-        let mut troubles = report.troubles.iter();
-        troubles
-            .find(|trouble| kinds.contains(&trouble.kind))
-            .map(|trouble| trouble.what.clone())
-    };
+    let trouble = |kinds: &[TroubleKind]| trouble_of(report, kinds);
+    if let Some(what) = trouble(&[TroubleKind::DiskFull]) {
+        return (MemberState::Failed, Some(what));
+    }
     let fatal = trouble(&[
         TroubleKind::ImageUnfit,
         TroubleKind::DoesNotStart,
         TroubleKind::InitialisationFailed,
         TroubleKind::CredentialsRefused,
         TroubleKind::FilesMissing,
-        TroubleKind::DiskFull,
         TroubleKind::Unresponsive,
         TroubleKind::Other,
     ]);
@@ -147,6 +158,23 @@ fn said(report: &Report) -> Option<String> {
         let waiting: Vec<&str> = report.awaiting_restart.iter().map(String::as_str).collect();
         (!waiting.is_empty()).then(|| format!("{} takes effect when it restarts", waiting.join(", ")))
     })
+}
+
+/// How far it lags, in few steps: the exact figure would be another one at every look, and this is status.
+fn at_least(lag_ms: u64) -> &'static str {
+    let steps = [
+        (3_600_000, "an hour"),
+        (900_000, "15 minutes"),
+        (300_000, "5 minutes"),
+        (60_000, "a minute"),
+        (30_000, "30 s"),
+        (20_000, "20 s"),
+        (10_000, "10 s"),
+    ];
+    let mut steps = steps.into_iter();
+    steps
+        .find(|(from, _)| lag_ms >= *from)
+        .map_or("a moment", |(_, words)| words)
 }
 
 fn primary_state(scene: &Scene<'_>) -> Answer {
@@ -204,12 +232,16 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
     if counts && exposure::serves_reads(scene, name, true) && is_following {
         return (MemberState::Serving, said(at.report));
     }
-    if counts && is_following && at.server.lag_ms.is_some() {
-        let what = "it is too far behind the primary to serve reads";
-        return (
-            MemberState::Lagging,
-            said(at.report).or_else(|| Some(what.into())),
+    if let Some(lag_ms) = at.server.lag_ms.filter(|_| counts && is_following) {
+        let behind = format!(
+            "it is more than {} behind the primary, too far to serve reads",
+            at_least(lag_ms)
         );
+        let all = match said(at.report) {
+            Some(said) => format!("{behind}; {said}"),
+            None => behind,
+        };
+        return (MemberState::Lagging, Some(all));
     }
     let waiting = at
         .report
@@ -221,4 +253,18 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
         false => said(at.report),
     };
     (MemberState::CatchingUp, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_told_in_steps() {
+        let told = [9_999, 10_000, 24_000, 31_000, 59_999, 61_000, 4_000_000].map(at_least);
+        assert_eq!(
+            told,
+            ["a moment", "10 s", "20 s", "30 s", "30 s", "a minute", "an hour"]
+        );
+    }
 }

@@ -3,9 +3,11 @@
 
 #![cfg(test)]
 
+mod dice;
 mod sim;
 
-use sim::{Dice, Sim};
+use dice::Dice;
+use sim::Sim;
 use topology::decision::ClusterState;
 use topology::gtid::GtidSet;
 use topology::observed::Switchover;
@@ -250,6 +252,25 @@ fn the_role_moves_when_asked_and_loses_nothing() {
 }
 
 #[test]
+fn a_primary_without_room_is_followed_by_one_that_has_some() {
+    for seed in seeds(100) {
+        let mut dice = Dice::new(11_000 + seed);
+        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        keep_busy(&mut sim, &mut dice, 10, no_trouble);
+        let before = sim.record.clone().unwrap();
+        sim.nodes.get_mut(&before.primary).unwrap().is_full = true;
+        keep_busy(&mut sim, &mut dice, 60, no_trouble);
+        let after = sim.record.clone().unwrap();
+        assert_ne!(after.primary, before.primary);
+        assert_eq!(after.term.epoch, before.term.epoch + 1);
+        assert!(!after.is_choosing && sim.nodes[&after.primary].server.is_open);
+        sim.nodes.get_mut(&before.primary).unwrap().is_full = false;
+        until_healthy(&mut sim, &mut dice, no_trouble);
+    }
+}
+
+#[test]
 fn a_handover_whose_target_goes_away_is_taken_back() {
     let mut dice = Dice::new(77);
     let mut sim = Sim::new(3);
@@ -276,6 +297,56 @@ fn a_handover_whose_target_goes_away_is_taken_back() {
     );
     assert_eq!(record.handing_to, None);
     assert!(sim.taken_back_at.is_some() && sim.nodes[&record.primary].server.is_open);
+}
+
+#[test]
+fn a_full_primary_stays_where_another_would_be_as_full() {
+    let mut dice = Dice::new(12);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let before = sim.record.clone().unwrap();
+    let replica = sim.names().into_iter().find(|name| *name != before.primary);
+    for name in [before.primary.clone(), replica.unwrap()] {
+        sim.nodes.get_mut(&name).unwrap().is_full = true;
+    }
+    keep_busy(&mut sim, &mut dice, 40, no_trouble);
+    assert_eq!(sim.record.as_ref().unwrap().term.epoch, before.term.epoch);
+    let last = sim.last.as_ref().unwrap();
+    assert_eq!(last.state, ClusterState::PrimaryUnavailable);
+    let said: Vec<String> = last.because.iter().map(ToString::to_string).collect();
+    assert!(
+        said.concat().contains("is full: raise spec.storage.size"),
+        "{said:?}"
+    );
+    for node in sim.nodes.values_mut() {
+        node.is_full = false;
+    }
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    assert_eq!(sim.record.as_ref().unwrap().primary, before.primary);
+}
+
+#[test]
+fn volumes_that_fill_and_are_emptied_at_any_time_lose_nothing() {
+    for seed in seeds(200) {
+        let mut dice = Dice::new(13_000 + seed);
+        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        keep_busy(&mut sim, &mut dice, 150, |sim, dice| {
+            for node in sim.nodes.values_mut() {
+                node.is_full ^= dice.one_in(20);
+                node.is_cut ^= dice.one_in(30);
+            }
+            let names: Vec<String> = sim.names().into_iter().collect();
+            for name in names.iter().filter(|_| dice.one_in(60)) {
+                sim.crash(name, 5);
+            }
+        });
+        calm(&mut sim);
+        for node in sim.nodes.values_mut() {
+            node.is_full = false;
+        }
+        until_healthy(&mut sim, &mut dice, no_trouble);
+    }
 }
 
 #[test]

@@ -10,29 +10,11 @@ use topology::decision::Decision;
 use topology::gtid::{Gtid, GtidSet, Source, Uuid};
 use topology::observed::{Exposed, Member, Observed, Pod, Spec, Volume};
 use topology::record::Record;
-use topology::report::{Beat, Follows, Process, Proof, Report, ServerSeen};
+use topology::report::{Beat, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind};
 use topology::term::Term;
 use topology::watch::Watch;
 
-/// Xorshift: the same seed, the same story.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    pub(crate) fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
-    }
-}
+use crate::dice::Dice;
 
 /// What lies on a volume, and what mysqld has made of it.
 #[derive(Clone, Default)]
@@ -59,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) down: u64,
     /// No power: neither mysqld nor agent.
     pub(crate) is_off: bool,
+    /// Nothing can be written to its volume, orders included.
+    pub(crate) is_full: bool,
     pub(crate) has_pod: bool,
     pub(crate) is_of_this_cluster: bool,
     heard: u64,
@@ -235,7 +219,7 @@ impl Sim {
             for (name, order) in &plan.assign {
                 let node = self.nodes.get_mut(name).expect("a node");
                 let promised = node.order.as_ref().map(Assignment::term).unwrap_or_default();
-                if !node.is_cut && !node.is_off && order.term() >= promised {
+                if !node.is_cut && !node.is_off && !node.is_full && order.term() >= promised {
                     node.order = Some(order.clone());
                 }
             }
@@ -264,7 +248,7 @@ impl Sim {
         for name in &names {
             let node = self.nodes.get_mut(name).expect("a node");
             node.down = node.down.saturating_sub(1);
-            if node.is_up() && !dice.one_in(4) {
+            if node.is_up() && !node.is_full && !dice.one_in(4) {
                 self.step(name);
             }
         }
@@ -358,6 +342,9 @@ impl Sim {
             if dice.one_in(3) || !self.nodes[&source.member].is_up() || !self.nodes[name].is_up() {
                 continue;
             }
+            if self.nodes[name].is_full {
+                continue;
+            }
             let server = &mut self.nodes.get_mut(name).expect("a node").server;
             server.received = server.received.union(&all);
             server.executed = server.executed.union(&all);
@@ -429,6 +416,13 @@ fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
     }
 }
 
+fn no_room() -> Trouble {
+    Trouble {
+        kind: TroubleKind::DiskFull,
+        what: "its volume is full".into(),
+    }
+}
+
 fn stop(server: &mut Server) {
     server.is_open = false;
     server.wait_for = None;
@@ -496,6 +490,6 @@ fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         disk: None,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
-        troubles: Vec::new(),
+        troubles: node.is_full.then(no_room).into_iter().collect(),
     }
 }
