@@ -231,6 +231,14 @@ impl GtidSet {
         }
     }
 
+    /// What this server did not write.
+    pub fn not_of(&self, writer: Uuid) -> Self {
+        let others = self.sources.iter().filter(|(source, _)| source.uuid != writer);
+        Self {
+            sources: others.map(|(source, numbers)| (source.clone(), numbers.clone())).collect(),
+        }
+    }
+
     /// What is in both.
     pub fn intersect(&self, other: &Self) -> Self {
         let common = self.sources.iter().filter_map(|(source, numbers)| {

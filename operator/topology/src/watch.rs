@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::gtid::{GtidSet, Uuid};
+use crate::gtid::{Gtid, GtidSet, Source, Uuid};
 use crate::observed::Observed;
-use crate::report::Report;
+use crate::record::Record;
+use crate::report::{Report, ServerSeen};
 
 /// Fed with every report, in the order of their arrival.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ impl Watch {
             .filter(|(name, seen)| **name != report.member && seen.epoch == record.term.epoch);
         for (_, seen) in others {
             if let Some((set, _)) = seen.held.take_if(|(_, ping)| report.heard > *ping) {
-                seen.surplus = Some(set.subtract(&server.executed));
+                seen.surplus = Some(surplus(&set, server, record));
             }
             if let Some(attached) = seen.attached.as_mut()
                 && attached.goal.is_none()
@@ -97,6 +98,22 @@ impl Watch {
             member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
         }
     }
+}
+
+/// What a member has and the primary has not. A commit that waits for acknowledgements is in the primary's
+/// binary log and on its replicas, and not in what it says it executed: what it wrote itself is no surplus,
+/// nor is the transaction of its epoch.
+fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
+    let rest = set.subtract(&primary.executed).not_of(primary.incarnation);
+    let epoch = Source {
+        uuid: record.identity,
+        tag: None,
+    };
+    let mut own = GtidSet::new();
+    if let Ok(begun) = Gtid::new(epoch, record.term.epoch) {
+        own.insert(begun);
+    }
+    rest.subtract(&own)
 }
 
 impl Attached {
