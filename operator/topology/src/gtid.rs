@@ -235,7 +235,9 @@ impl GtidSet {
     pub fn not_of(&self, writer: Uuid) -> Self {
         let others = self.sources.iter().filter(|(source, _)| source.uuid != writer);
         Self {
-            sources: others.map(|(source, numbers)| (source.clone(), numbers.clone())).collect(),
+            sources: others
+                .map(|(source, numbers)| (source.clone(), numbers.clone()))
+                .collect(),
         }
     }
 

@@ -81,7 +81,7 @@ impl Watch {
                 && attached.goal.is_none()
                 && report.heard > attached.ping
             {
-                attached.goal = Some(server.executed.clone());
+                attached.goal = Some(server.executed.union(&server.received));
             }
         }
     }
@@ -100,11 +100,12 @@ impl Watch {
     }
 }
 
-/// What a member has and the primary has not. A commit that waits for acknowledgements is in the primary's
-/// binary log and on its replicas, and not in what it says it executed: what it wrote itself is no surplus,
-/// nor is the transaction of its epoch.
+/// What a member has and the primary has not. A new primary may still apply what it received. A commit that
+/// waits for acknowledgements is in the primary's binary log and on its replicas, and not in what it says it
+/// executed: what it wrote itself is no surplus, nor is the transaction of its epoch.
 fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
-    let rest = set.subtract(&primary.executed).not_of(primary.incarnation);
+    let all = primary.executed.union(&primary.received);
+    let rest = set.subtract(&all).not_of(primary.incarnation);
     let epoch = Source {
         uuid: record.identity,
         tag: None,

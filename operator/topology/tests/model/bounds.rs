@@ -28,7 +28,33 @@ pub(crate) struct Bounds {
     pub(crate) epochs: u8,
     /// Old orders on their way, old reports and old records in an elector's mind, at one time.
     pub(crate) late: u8,
+    /// An acknowledgement arrives when the transaction does; else it may take as long as it likes.
+    pub(crate) is_prompt: bool,
+    /// Electors see every agent, save a primary that is given up; else anybody may be out of their sight.
+    pub(crate) is_all_seen: bool,
 }
+
+/// Three members, one of which must have a write beside the primary.
+pub(crate) const THREE: Bounds = Bounds {
+    members: 3,
+    sync_replicas: 1,
+    wanted_sync_replicas: 1,
+    writes: 1,
+    crashes: 1,
+    losses: 0,
+    alarms: 0,
+    epochs: 2,
+    late: 0,
+    is_prompt: true,
+    is_all_seen: true,
+};
+
+pub(crate) const FIVE: Bounds = Bounds {
+    members: 5,
+    sync_replicas: 2,
+    wanted_sync_replicas: 2,
+    ..THREE
+};
 
 /// A rule that is broken on purpose; the model must find what it was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

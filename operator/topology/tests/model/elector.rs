@@ -22,7 +22,10 @@ const SILENCE_MS: u64 = 900_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// The record is written, if nobody was first.
-    Record { from: u16, to: u16 },
+    Record {
+        from: u16,
+        to: u16,
+    },
     Order(u16),
     /// The check refuses the plan.
     Refused,

@@ -15,7 +15,10 @@ impl Tx {
     pub(crate) const IDENTITY: u8 = 15;
 
     pub(crate) fn new(writer: u8, number: u8) -> Self {
-        assert!(writer <= Self::IDENTITY && (1..16).contains(&number), "the bounds are too wide");
+        assert!(
+            writer <= Self::IDENTITY && (1..16).contains(&number),
+            "the bounds are too wide"
+        );
         Self(writer << 4 | number)
     }
 

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod bounds;
+mod breakages;
 mod elector;
 mod log;
 mod member;
@@ -13,56 +14,142 @@ mod world;
 
 use std::time::Instant;
 
-use bounds::{Bounds, Fault};
-use stateright::{Checker, Model};
-use world::World;
+use bounds::{Bounds, FIVE, Fault, THREE};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use world::{ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER, World};
 
-const SMALL: Bounds = Bounds {
-    members: 3,
-    sync_replicas: 1,
-    wanted_sync_replicas: 1,
-    writes: 1,
-    crashes: 1,
-    losses: 0,
-    alarms: 0,
-    epochs: 2,
-    late: 0,
-};
+/// `HOLDFAST_MODEL=large`, in a release build, explores more of everything.
+fn is_large() -> bool {
+    std::env::var("HOLDFAST_MODEL").is_ok_and(|size| size == "large")
+}
 
-#[test]
-fn probe() {
-    let mut bounds = SMALL;
-    if let Ok(text) = std::env::var("B") {
-        let n: Vec<u8> = text.split(',').map(|n| n.parse().unwrap()).collect();
-        bounds.writes = n[0];
-        bounds.crashes = n[1];
-        bounds.losses = n[2];
-        bounds.alarms = n[3];
-        bounds.epochs = n[4];
-        bounds.late = n[5];
+/// What a search found, printed; a counterexample is printed whole.
+pub(crate) struct Search {
+    pub(crate) unique: usize,
+    /// By property: the steps that lead to it.
+    pub(crate) found: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Search {
+    pub(crate) fn steps_to(&self, property: &str) -> Option<&Vec<String>> {
+        let mut found = self.found.iter();
+        found.find(|(name, _)| *name == property).map(|(_, steps)| steps)
     }
+
+    fn counterexamples(&self, world: &World) -> Vec<&'static str> {
+        let properties = world.properties();
+        let always = properties
+            .iter()
+            .filter(|property| property.expectation == Expectation::Always);
+        always
+            .map(|property| property.name)
+            .filter(|name| self.steps_to(name).is_some())
+            .collect()
+    }
+}
+
+/// Explores everything, or until one of these is found, or so many states.
+pub(crate) fn search(what: &str, world: World, until: HasDiscoveries, limit: Option<usize>) -> Search {
     let began = Instant::now();
-    let checker = World::new(bounds, Fault::None, true)
-        .checker()
-        .finish_when(match std::env::var("ALL") { Ok(_) => stateright::HasDiscoveries::All, Err(_) => stateright::HasDiscoveries::AnyFailures })
-        .timeout(std::time::Duration::from_secs(100))
-        .spawn_bfs()
-        .join();
+    let bounds = world.bounds;
+    let mut builder = world.checker().finish_when(until);
+    if let Some(limit) = limit {
+        builder = builder.target_state_count(limit);
+    }
+    let checker = builder.spawn_bfs().join();
     println!(
-        "{bounds:?}: {} states, {} unique, depth {}, {:?}",
-        checker.state_count(),
+        "{what}: {} unique states, {} in all, depth {}, {:.1} s, {bounds:?}",
         checker.unique_state_count(),
+        checker.state_count(),
         checker.max_depth(),
-        began.elapsed()
+        began.elapsed().as_secs_f64()
     );
-    for (name, path) in checker.discoveries() {
-        println!("== {name}: {} steps", path.clone().into_actions().len());
-        let long = std::env::var("V").is_ok();
-        if long || checker.model().properties().iter().any(|p| p.name == name && p.expectation == stateright::Expectation::Always) {
-            for (state, action) in path.into_vec() {
-                if long { println!("{:?} {:?}", state.record, state.members.iter().map(|m| (m.log, m.executed, m.run.follows, m.run.is_open)).collect::<Vec<_>>()); }
-                println!("    {}", action.map(|a| checker.model().format_action(&a)).unwrap_or_default());
+    let mut found = Vec::new();
+    for property in checker.model().properties() {
+        if let Some(path) = checker.discovery(property.name) {
+            let actions = path.into_actions();
+            let steps = actions.iter().map(|action| checker.model().format_action(action));
+            let steps: Vec<String> = steps.collect();
+            println!("    {}: after {} steps", property.name, steps.len());
+            if property.expectation == Expectation::Always {
+                println!("        {}", steps.join("\n        "));
             }
+            found.push((property.name, steps));
         }
     }
+    Search {
+        unique: checker.unique_state_count(),
+        found,
+    }
+}
+
+/// Nothing that must always hold is ever broken; what should be possible is.
+fn holds(what: &str, bounds: Bounds, limit: Option<usize>, possible: &[&str]) {
+    let world = World::new(bounds, Fault::None, true);
+    let search = search(what, world, HasDiscoveries::AnyFailures, limit);
+    let broken = search.counterexamples(&World::new(bounds, Fault::None, true));
+    assert!(broken.is_empty(), "{what}: {broken:?}");
+    for property in possible {
+        assert!(search.steps_to(property).is_some(), "{what}: never: {property}");
+    }
+    assert!(search.unique > 1_000, "{what}: nothing was explored");
+}
+
+#[test]
+fn three_members_survive_a_failover_whatever_electors_see_and_however_late_acknowledgements_are() {
+    let bounds = Bounds {
+        alarms: u8::from(is_large()),
+        is_prompt: false,
+        is_all_seen: false,
+        ..THREE
+    };
+    holds("one failover, any view", bounds, None, &[ONE_FAILOVER]);
+}
+
+#[test]
+fn three_members_survive_two_failovers_in_a_row() {
+    let bounds = Bounds {
+        writes: 1 + u8::from(is_large()),
+        crashes: 2,
+        epochs: 3,
+        ..THREE
+    };
+    let possible = [ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER];
+    holds("two failovers", bounds, None, &possible);
+}
+
+#[test]
+fn three_members_survive_a_lost_volume() {
+    let bounds = Bounds {
+        losses: 1,
+        crashes: u8::from(is_large()),
+        ..THREE
+    };
+    holds("a lost volume", bounds, None, &[ONE_FAILOVER]);
+}
+
+#[test]
+fn three_members_survive_electors_and_orders_that_are_late() {
+    let bounds = Bounds {
+        crashes: u8::from(is_large()),
+        alarms: 1,
+        late: 1,
+        ..THREE
+    };
+    holds("late electors and orders", bounds, None, &[ONE_FAILOVER]);
+}
+
+#[test]
+fn three_members_survive_a_change_of_how_many_must_acknowledge() {
+    let bounds = Bounds {
+        wanted_sync_replicas: 2,
+        ..THREE
+    };
+    holds("waiting for more", bounds, None, &[ONE_FAILOVER]);
+}
+
+#[test]
+fn five_members_survive_a_failover_as_far_as_it_is_explored() {
+    let limit = if is_large() { 20_000_000 } else { 300_000 };
+    holds("five members", FIVE, Some(limit), &[]);
 }

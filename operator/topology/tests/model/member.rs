@@ -3,7 +3,7 @@
 
 use crate::bounds::{Fault, MEMBERS_LIMIT};
 use crate::log::{Log, Tx};
-use crate::pool::{KnownOrder, Pool, Proved, Snap, SnapServer, Task};
+use crate::pool::{KnownOrder, Pool, Proved, Snap, SnapServer, Task, gtids};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
@@ -127,7 +127,10 @@ impl Member {
             Task::Hold | Task::Clone { .. } => self.stop(fault),
             Task::Replica { source } => {
                 self.stop(fault);
-                self.run.follows = Some(source);
+                let record = &pool.record(order.record).record;
+                if record.beyond_cut(&gtids(self.log.all())).is_empty() {
+                    self.run.follows = Some(source);
+                }
             }
             Task::Primary { wait_for } => self.lead(order, wait_for, fault),
         }

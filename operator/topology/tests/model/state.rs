@@ -45,14 +45,20 @@ pub(crate) enum Action {
     /// A client begins a write.
     Write(u8),
     /// One transaction from source to replica, and its acknowledgement on the way back.
-    Ship { from: u8, to: u8 },
+    Ship {
+        from: u8,
+        to: u8,
+    },
     /// What enough replicas acknowledged is told to clients.
     Commit(u8),
     Crash(u8),
     Restart(u8),
     LoseVolume(u8),
     /// A clone is made: of all that the donor received, or of what it executed.
-    Copy { member: u8, is_whole: bool },
+    Copy {
+        member: u8,
+        is_whole: bool,
+    },
     /// An elector writes the record.
     Record(u16),
     /// An elector's order arrives at once.
@@ -138,8 +144,14 @@ impl State {
             Action::Forget(at) => drop(self.late.remove(usize::from(at))),
             Action::Refuse => self.is_refused = true,
         }
-        debug_assert!(self.late.len() <= usize::from(bounds.late));
         self.follow(pool);
+        for member in 0..bounds.members {
+            let source = self.member(member);
+            if bounds.is_prompt && source.is_source() && source.committable() > source.executed {
+                self.commit(member, pool);
+                self.follow(pool);
+            }
+        }
     }
 
     /// The primary runs with its data and would be given up.
@@ -201,7 +213,10 @@ impl State {
     }
 
     fn copy(&mut self, member: u8, is_whole: bool, pool: &Pool) {
-        let Some(order) = self.members[usize::from(member)].order.map(|order| pool.order(order)) else {
+        let Some(order) = self.members[usize::from(member)]
+            .order
+            .map(|order| pool.order(order))
+        else {
             return;
         };
         let Task::Clone { donor, .. } = order.task else {
@@ -237,8 +252,13 @@ impl State {
             self.promised |= shown.fold(0, |all, tx| all | self.bit_of(*tx));
             let epoch = self.epoch_of(u8::try_from(at).expect("a small number"), pool);
             let begins = usize::try_from(epoch).expect("a small number");
-            let position = member.log.all().iter().position(|tx| *tx == Tx::epoch(epoch.max(1)));
-            if let (true, Some(position)) = (member.is_source() && self.history[begins].len() == 0, position) {
+            let position = member
+                .log
+                .all()
+                .iter()
+                .position(|tx| *tx == Tx::epoch(epoch.max(1)));
+            if let (true, Some(position)) = (member.is_source() && self.history[begins].len() == 0, position)
+            {
                 let position = u8::try_from(position).expect("a short log");
                 self.history[begins] = member.log.prefix(position);
             }

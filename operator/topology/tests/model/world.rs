@@ -135,7 +135,7 @@ impl World {
         let mut minds = self.minds();
         let Minds { pool, elector } = &mut *minds;
         let mut all = Vec::new();
-        for view in views(state, pool) {
+        for view in views(state, pool, self.bounds.is_all_seen) {
             for outcome in elector.outcomes(view, pool) {
                 if !all.contains(outcome) {
                     all.push(*outcome);
@@ -152,8 +152,7 @@ impl World {
             Outcome::Record { from, to } => {
                 let (before, next) = (pool.record(from), pool.record(to));
                 let is_claim = next.record.is_choosing && !before.record.is_choosing;
-                let is_alarm =
-                    is_claim && state.is_alarm(before.primary, before.primary_incarnation);
+                let is_alarm = is_claim && state.is_alarm(before.primary, before.primary_incarnation);
                 let is_within = next.record.term.epoch <= u64::from(self.bounds.epochs)
                     && (!is_alarm || state.alarms < self.bounds.alarms);
                 (from == state.record && is_within).then_some(Action::Record(to))
@@ -226,16 +225,14 @@ impl World {
 
     fn is_open_in(&self, state: &State, epoch: u64) -> bool {
         let minds = self.minds();
-        self.numbers()
-            .any(|number| {
-                state.members[usize::from(number)].run.is_open
-                    && state.epoch_of(number, &minds.pool) == epoch
-            })
+        self.numbers().any(|number| {
+            state.members[usize::from(number)].run.is_open && state.epoch_of(number, &minds.pool) == epoch
+        })
     }
 }
 
 /// Of each member the report of this moment, or one that is late; of any of them nothing.
-fn views(state: &State, pool: &Pool) -> Vec<View> {
+fn views(state: &State, pool: &Pool, is_all_seen: bool) -> Vec<View> {
     let now: Vec<Snap> = (0..)
         .zip(&state.members)
         .map(|(number, member)| member.report(number, &state.members))
@@ -250,65 +247,73 @@ fn views(state: &State, pool: &Pool) -> Vec<View> {
     for chosen in 0..1u8 << kept.len() {
         let chosen = kept.iter().enumerate().filter(|(at, _)| chosen & 1 << at != 0);
         let chosen: Vec<Late> = chosen.map(|(_, late)| *late).collect();
-        mixed(state, pool, &now, &chosen, &mut views);
+        let records = chosen.iter().filter_map(|late| match late {
+            Late::Record(old) => Some(*old),
+            _ => None,
+        });
+        let record = records.last().unwrap_or(state.record);
+        let primary = pool.record(record).primary;
+        let all = (1u8 << now.len()) - 1;
+        for connected in 1..=all {
+            if !is_all_seen || connected | 1 << primary == all {
+                mixed((record, primary), connected, &now, &chosen, &mut views);
+            }
+        }
     }
     views
 }
 
-fn mixed(state: &State, pool: &Pool, now: &[Snap], late: &[Late], views: &mut Vec<View>) {
-    let mut record = state.record;
-    for one in late {
-        if let Late::Record(old) = one {
-            record = *old;
-        }
-    }
-    let primary = pool.record(record).primary;
+/// The views of an elector with this record, these connections, and these late reports.
+fn mixed((record, primary): (u16, u8), connected: u8, now: &[Snap], late: &[Late], views: &mut Vec<View>) {
     let old = |member: u8| {
         late.iter().find_map(|one| match one {
             Late::Report(snap, attached) if snap.member == member => Some((*snap, *attached)),
             _ => None,
         })
     };
-    for connected in 1..1u8 << now.len() {
-        let is_connected = |member: u8| connected & 1 << member != 0;
-        let mut heard = Vec::new();
-        let others = || now.iter().filter(|snap| snap.member != primary && is_connected(snap.member));
-        if is_connected(primary) && let Some((snap, attached)) = old(primary) {
-            // Those who were seen attached before.
-            let attached = others().filter(|snap| attached & 1 << snap.member != 0);
-            heard.extend(attached.filter_map(before_it));
-            heard.push(snap);
-        }
-        heard.extend(others().filter_map(|snap| Some(old(snap.member)?.0)));
-        heard.extend(others().filter(|snap| old(snap.member).is_none()));
-        let is_primary_heard = is_connected(primary);
-        if is_primary_heard && old(primary).is_none() {
-            heard.push(now[usize::from(primary)]);
-        }
-        let has_surplus = is_primary_heard && has_surplus(&heard, primary);
-        let is_received = heard
-            .iter()
-            .any(|snap| snap.server.is_some_and(|server| server.is_receiving));
-        let view = View {
-            record,
-            heard,
-            is_deaf: false,
-            is_new: false,
-        };
-        if !is_primary_heard && is_received {
-            views.push(View {
-                is_deaf: true,
-                ..view.clone()
-            });
-        }
-        if has_surplus {
-            views.push(View {
-                is_new: true,
-                ..view.clone()
-            });
-        }
-        views.push(view);
+    let is_connected = |member: u8| connected & 1 << member != 0;
+    let mut heard = Vec::new();
+    let others = || {
+        now.iter()
+            .filter(|snap| snap.member != primary && is_connected(snap.member))
+    };
+    if is_connected(primary)
+        && let Some((snap, attached)) = old(primary)
+    {
+        // Those who were seen attached before.
+        let attached = others().filter(|snap| attached & 1 << snap.member != 0);
+        heard.extend(attached.filter_map(before_it));
+        heard.push(snap);
     }
+    heard.extend(others().filter_map(|snap| Some(old(snap.member)?.0)));
+    heard.extend(others().filter(|snap| old(snap.member).is_none()));
+    let is_primary_heard = is_connected(primary);
+    if is_primary_heard && old(primary).is_none() {
+        heard.push(now[usize::from(primary)]);
+    }
+    let has_surplus = is_primary_heard && has_surplus(&heard, primary);
+    let is_received = heard
+        .iter()
+        .any(|snap| snap.server.is_some_and(|server| server.is_receiving));
+    let view = View {
+        record,
+        heard,
+        is_deaf: false,
+        is_new: false,
+    };
+    if !is_primary_heard && is_received {
+        views.push(View {
+            is_deaf: true,
+            ..view.clone()
+        });
+    }
+    if has_surplus {
+        views.push(View {
+            is_new: true,
+            ..view.clone()
+        });
+    }
+    views.push(view);
 }
 
 /// The report that told of its attachment: what it held then is not known to be too much.
@@ -383,7 +388,12 @@ impl Model for World {
                     Action::Post(_) => "posted",
                     _ => "obeyed",
                 };
-                format!("{how}: {} of {} for member {}", known.order.role.name(), known.term, known.member)
+                format!(
+                    "{how}: {} of {} for member {}",
+                    known.order.role.name(),
+                    known.term,
+                    known.member
+                )
             }
             other => format!("{other:?}"),
         }
@@ -393,7 +403,10 @@ impl Model for World {
         vec![
             Property::always(KEPT, |world: &World, state| world.is_kept(state)),
             Property::always(ONE_WRITER, |_, state: &State| {
-                state.acknowledging.iter().all(|members| members.count_ones() <= 1)
+                state
+                    .acknowledging
+                    .iter()
+                    .all(|members| members.count_ones() <= 1)
             }),
             Property::always(ONE_HISTORY, |world: &World, state| world.has_one_history(state)),
             Property::always(CHECKED, |_, state: &State| !state.is_refused),
