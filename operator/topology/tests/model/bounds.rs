@@ -28,8 +28,11 @@ pub(crate) struct Bounds {
     pub(crate) epochs: u8,
     /// Old orders on their way, old reports and old records in an elector's mind, at one time.
     pub(crate) late: u8,
-    /// An acknowledgement arrives when the transaction does; else it may take as long as it likes.
+    /// All that a replica lacks reaches it at once, and is acknowledged then; else one transaction at a time, and
+    /// acknowledgements take as long as they like.
     pub(crate) is_prompt: bool,
+    /// Only whom the record names as primary crashes.
+    pub(crate) are_replicas_spared: bool,
     /// Electors see every agent, save a primary that is given up; else anybody may be out of their sight.
     pub(crate) is_all_seen: bool,
 }
@@ -46,6 +49,7 @@ pub(crate) const THREE: Bounds = Bounds {
     epochs: 2,
     late: 0,
     is_prompt: true,
+    are_replicas_spared: false,
     is_all_seen: true,
 };
 

@@ -59,6 +59,7 @@ fn order_by_count_alone_is_refused_and_would_lose_a_write() {
     let bounds = Bounds {
         crashes: 2,
         epochs: 3,
+        are_replicas_spared: true,
         writes: 3,
         ..THREE
     };
@@ -93,6 +94,7 @@ fn without_the_cut_an_old_tail_gets_into_the_history_unseen() {
     let bounds = Bounds {
         crashes: 2,
         epochs: 3,
+        are_replicas_spared: true,
         ..THREE
     };
     is_refused(Fault::NoCut, bounds);

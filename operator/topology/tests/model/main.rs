@@ -112,6 +112,7 @@ fn three_members_survive_two_failovers_in_a_row() {
         writes: 1 + u8::from(is_large()),
         crashes: 2,
         epochs: 3,
+        are_replicas_spared: !is_large(),
         ..THREE
     };
     let possible = [ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER];

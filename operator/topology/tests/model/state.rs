@@ -107,7 +107,7 @@ impl State {
                 writer.log.push(tx);
                 self.begun.push(tx);
             }
-            Action::Ship { from, to } => self.ship(from, to),
+            Action::Ship { from, to } => self.ship(from, to, bounds.is_prompt),
             Action::Commit(member) => self.commit(member, pool),
             Action::Crash(member) => {
                 self.crashes += 1;
@@ -186,11 +186,14 @@ impl State {
         incarnation
     }
 
-    fn ship(&mut self, from: u8, to: u8) {
+    pub(crate) fn ship(&mut self, from: u8, to: u8, is_whole: bool) {
         let source = self.members[usize::from(from)];
         let replica = self.member(to);
-        if let Some(tx) = replica.lacks(&source) {
+        while let Some(tx) = replica.lacks(&source) {
             replica.log.push(tx);
+            if !is_whole {
+                break;
+            }
         }
         let has = replica.has_of(&source);
         if source.is_source() {

@@ -103,12 +103,14 @@ impl World {
 
     /// What clients and bad luck do.
     fn trouble(&self, state: &State, actions: &mut Vec<Action>) {
+        let primary = self.minds().pool.record(state.record).primary;
         for number in self.numbers() {
             let member = &state.members[usize::from(number)];
             if member.run.is_open && state.begun.len() < self.bounds.writes {
                 actions.push(Action::Write(number));
             }
-            if member.is_running() && state.crashes < self.bounds.crashes {
+            let may_crash = !self.bounds.are_replicas_spared || number == primary;
+            if member.is_running() && may_crash && state.crashes < self.bounds.crashes {
                 actions.push(Action::Crash(number));
             }
             if state.losses < self.bounds.losses {
@@ -488,5 +490,9 @@ fn beginning(bounds: &Bounds, pool: &mut Pool) -> State {
         let order = pool.name_order(&order);
         state.member(member).take(order, pool, Fault::None);
     }
+    for replica in 1..bounds.members {
+        state.ship(0, replica, true);
+    }
+    state.member(0).commit();
     state
 }
