@@ -11,10 +11,10 @@ mod grounds;
 mod network;
 mod nodes;
 mod platform;
-pub mod scrutiny;
-mod trust;
 mod policy;
 mod room;
+pub mod scrutiny;
+mod trust;
 mod volumes;
 mod wrong;
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::assignment::Role;
 use crate::decision::Plan;
+use crate::gtid::Source;
 use crate::observed::{Member, Observed, Spec};
 use crate::record::Record;
 use crate::report::{Report, ServerSeen};
@@ -105,6 +106,10 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
             Role::Replica { source } => {
                 let is_right = source.member == record.primary && *name != record.primary;
                 found.unless(is_right, format!("{name} is to follow {}", source.member));
+                found.unless(
+                    !is_beyond(seen, record, name),
+                    format!("{name} is to follow with what nobody acknowledged"),
+                );
                 let is_leaving = record
                     .voters
                     .get(name)
@@ -123,6 +128,20 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
             Role::Hold => {}
         }
     }
+}
+
+/// It has nothing of this epoch, and more than this epoch began with.
+fn is_beyond(seen: &Observed, record: &Record, name: &str) -> bool {
+    let Some(((_, _, server), cut)) = server(seen, name).zip(record.cut.as_ref()) else {
+        return false;
+    };
+    let numbers = Source {
+        uuid: record.identity,
+        tag: None,
+    };
+    let sets = [&server.executed, &server.received];
+    let is_of_this = sets.iter().any(|set| set.highest(&numbers) >= record.term.epoch);
+    !is_of_this && sets.iter().any(|set| !set.is_subset(cut))
 }
 
 fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &mut Found) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gtid::{GtidSet, Uuid};
+use crate::gtid::{GtidSet, Source, Uuid};
 use crate::term::Term;
 
 /// How a cluster is remembered.
@@ -82,9 +82,66 @@ impl Record {
         next
     }
 
+    /// What data hold beyond the epochs before this one, as long as they hold nothing of this one: nobody
+    /// was promised it. Whoever followed with it could never be told from the others again.
+    pub fn beyond_cut(&self, all: &GtidSet) -> GtidSet {
+        let epochs = Source {
+            uuid: self.identity,
+            tag: None,
+        };
+        match &self.cut {
+            Some(cut) if all.highest(&epochs) < self.term.epoch => all.subtract(cut),
+            _ => GtidSet::new(),
+        }
+    }
+
     /// Whether this incarnation of the member counts.
     pub fn counts(&self, member: &str, incarnation: Uuid) -> bool {
         let voter = self.voters.get(member);
         voter.is_some_and(|voter| voter.incarnation == Some(incarnation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const OLD: &str = "00000000-0000-0000-0000-000000000001";
+
+    fn set(text: &str) -> GtidSet {
+        text.replace("epoch", IDENTITY)
+            .replace("old", OLD)
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn only_data_without_this_epoch_are_compared_with_its_beginning() {
+        let mut record = Record {
+            identity: IDENTITY.parse().unwrap(),
+            term: Term {
+                epoch: 2,
+                revision: 7,
+            },
+            primary: "orders-1".into(),
+            is_choosing: false,
+            handing_to: None,
+            voters: BTreeMap::new(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            cut: Some(set("epoch:1,old:1-5")),
+        };
+        assert!(record.beyond_cut(&set("")).is_empty());
+        assert!(record.beyond_cut(&set("epoch:1,old:1-5")).is_empty());
+        assert_eq!(record.beyond_cut(&set("epoch:1,old:1-6")), set("old:6"));
+        // It got this from the primary of this epoch, and was compared before.
+        assert!(
+            record
+                .beyond_cut(&set("epoch:1-2,old:1-5,00000000-0000-0000-0000-000000000002:1"))
+                .is_empty()
+        );
+        record.cut = None;
+        assert!(record.beyond_cut(&set("epoch:1,old:1-6")).is_empty());
     }
 }

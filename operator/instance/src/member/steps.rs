@@ -106,6 +106,7 @@ pub(crate) fn steps(view: &View<'_>) -> Vec<Step> {
         Role::Hold => hold(view.facts),
         Role::Found => found(view),
         Role::Retire => retire(view.facts),
+        Role::Replica { .. } if is_diverged(view) => diverged(view.facts),
         Role::Replica { source } => replica(view.facts, source),
         Role::Primary { wait_for } => primary(view, *wait_for),
         Role::Clone { donor, instead_of } => clone(view.facts, donor, *instead_of),
@@ -216,6 +217,23 @@ fn found(view: &View<'_>) -> Vec<Step> {
 /// mysqld starts offline: nobody shall read what crash recovery brought back before it is proved.
 fn let_in(facts: &Facts) -> Option<Step> {
     flag(facts, Setting::OfflineMode).then_some(Step::LetIn)
+}
+
+/// It holds what nobody was promised: once it has followed, nobody can tell. The order may have been given
+/// before that was written, so it is looked at here again.
+fn is_diverged(view: &View<'_>) -> bool {
+    let record = view.assignment.record.as_ref();
+    let all = view.facts.received_or_executed();
+    record.is_some_and(|record| !record.beyond_cut(&all).is_empty())
+}
+
+/// Closed, and following nobody, until it is told to copy.
+fn diverged(facts: &Facts) -> Vec<Step> {
+    let mut steps = hold(facts);
+    if steps.is_empty() {
+        steps.extend(no_waiting(facts));
+    }
+    steps
 }
 
 fn replica(facts: &Facts, source: &Place) -> Vec<Step> {

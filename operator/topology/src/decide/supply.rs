@@ -81,14 +81,19 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     let Some(at) = scene.running(name) else {
         return Some((unseen_role(scene, report.assignment.as_ref()), None));
     };
+    let is_beyond = !scene.record.beyond_cut(&everything(at.server)).is_empty();
     let (Some(primary), Some(source)) = (scene.living_primary(), scene.primary_place()) else {
-        return Some((unseen_role(scene, report.assignment.as_ref()), None));
+        let role = match is_beyond {
+            true => Role::Hold,
+            false => unseen_role(scene, report.assignment.as_ref()),
+        };
+        return Some((role, None));
     };
     // Before the accounts are made, nobody is let in.
     if scene.record.term.epoch == 0 && !primary.report.is_founded {
         return Some((Role::Hold, None));
     }
-    let Some(why) = seed_reason(primary, at) else {
+    let Some(why) = seed_reason(primary, at, is_beyond) else {
         return Some((Role::Replica { source }, None));
     };
     if cloning.is_some_and(|busy| busy != name) {
@@ -148,14 +153,11 @@ fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
 }
 
 /// Why it cannot simply follow.
-fn seed_reason(primary: Running<'_>, at: Running<'_>) -> Option<SeedReason> {
+fn seed_reason(primary: Running<'_>, at: Running<'_>, is_beyond: bool) -> Option<SeedReason> {
     let all = everything(at.server);
-    if at
-        .member
-        .surplus
-        .as_ref()
-        .is_some_and(|surplus| !surplus.is_empty())
-    {
+    let surplus = at.member.surplus.as_ref();
+    let has_surplus = surplus.is_some_and(|surplus| !surplus.is_empty());
+    if has_surplus || is_beyond {
         return Some(SeedReason::Diverged);
     }
     if all.is_empty() {

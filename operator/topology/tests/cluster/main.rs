@@ -227,7 +227,7 @@ fn the_role_moves_when_asked_and_loses_nothing() {
         for _ in 0..4 {
             let before = sim.record.clone().unwrap();
             let others = sim.names().into_iter().filter(|name| *name != before.primary);
-            let target = others.last();
+            let target = others.max();
             sim.spec.switchover = Some(Switchover {
                 target: target.clone(),
             });
