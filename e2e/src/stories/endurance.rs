@@ -179,9 +179,11 @@ pub(super) fn scaled_to_five(stage: &Stage) -> Result<String> {
     }
     let verdict = load.judge()?;
     told.push(load::clean(&verdict)?);
-    let pods = stage.get(&format!("pods -n {}", cluster.namespace))?;
-    let count = pods["items"].as_array().map_or(0, Vec::len);
-    claim(count == 3, format!("{count} Pods are left"))?;
+    // Not sooner than mysqld ends: in the middle of a transaction, that takes it a minute.
+    wait_until("three Pods are left", Duration::from_secs(120), || {
+        let pods = stage.get(&format!("pods -n {}", cluster.namespace))?;
+        Ok(pods["items"].as_array().map(Vec::len) == Some(3))
+    })?;
     cluster.remove(stage)?;
     Ok(format!("on {nodes} nodes: {}", told.join(", ")))
 }
