@@ -138,3 +138,101 @@ fn attached(report: &Report, ping: u64) -> Option<Attached> {
         goal: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::{Assignment, Role, Server};
+    use crate::report::Process;
+    use crate::term::Term;
+
+    const PRIMARY: &str = "00000000-0000-0000-0000-000000000001";
+    const REPLICA: &str = "00000000-0000-0000-0000-000000000002";
+    const EPOCHS: &str = "00000000-0000-0000-0000-00000000000e";
+
+    fn set(text: &str) -> GtidSet {
+        let text = text.replace("primary", PRIMARY).replace("replica", REPLICA);
+        text.replace("epoch", EPOCHS).parse().unwrap()
+    }
+
+    fn report(member: &str, incarnation: &str, executed: &str, received: &str, heard: u64) -> Report {
+        let record = Record {
+            identity: EPOCHS.parse().unwrap(),
+            term: Term {
+                epoch: 2,
+                revision: 4,
+            },
+            primary: "orders-0".into(),
+            is_choosing: false,
+            voters: BTreeMap::new(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            cut: None,
+        };
+        Report {
+            member: member.into(),
+            heard,
+            agent: String::new(),
+            assignment: Some(Assignment {
+                member: member.into(),
+                record: Some(record),
+                role: Role::Hold,
+                server: Server::default(),
+            }),
+            is_settled: true,
+            proved: None,
+            is_founded: true,
+            process: Process::Running,
+            server: Some(ServerSeen {
+                incarnation: incarnation.parse().unwrap(),
+                version: String::new(),
+                executed: set(executed),
+                purged: GtidSet::new(),
+                received: set(received),
+                is_open: false,
+                has_waiters: false,
+                acknowledging: 0,
+                waits_for: None,
+                follows: None,
+                lag_ms: None,
+                beat: None,
+            }),
+            server_age_ms: 0,
+            disk: None,
+            drift: BTreeMap::new(),
+            awaiting_restart: Default::default(),
+            troubles: Vec::new(),
+        }
+    }
+
+    /// What a replica is said to have too much, as a later report of the primary tells.
+    fn surplus_of(replica: &str, executed: &str, received: &str) -> Option<GtidSet> {
+        let mut watch = Watch::default();
+        watch.heard(&report("orders-1", REPLICA, replica, "", 1), 1);
+        watch.heard(&report("orders-0", PRIMARY, executed, received, 2), 2);
+        let mut seen = Observed::default();
+        seen.members.insert("orders-1".into(), Default::default());
+        watch.fill(&mut seen);
+        seen.members["orders-1"].surplus.clone()
+    }
+
+    #[test]
+    fn a_commit_that_waits_is_no_surplus_of_who_received_it() {
+        let surplus = surplus_of("epoch:1-2,primary:1-5", "epoch:1,primary:1-4", "");
+        assert_eq!(surplus, Some(GtidSet::new()));
+    }
+
+    #[test]
+    fn what_a_new_primary_still_applies_is_no_surplus_of_others() {
+        let surplus = surplus_of("epoch:1,replica:1-5", "epoch:1,replica:1-2", "replica:3-5");
+        assert_eq!(surplus, Some(GtidSet::new()));
+    }
+
+    #[test]
+    fn writes_of_others_and_epochs_that_came_to_nothing_are_surplus() {
+        let surplus = surplus_of("epoch:1-2,replica:1-5", "epoch:1-2,replica:1-4", "");
+        assert_eq!(surplus, Some(set("replica:5")));
+        let surplus = surplus_of("epoch:1-3,primary:1", "epoch:1-2,primary:1", "");
+        assert_eq!(surplus, Some(set("epoch:3")));
+    }
+}

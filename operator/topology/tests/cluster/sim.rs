@@ -306,6 +306,7 @@ impl Sim {
                     server.is_founded = true;
                 }
             }
+            Role::Replica { .. } if is_beyond(&order, server) => stop(server),
             Role::Replica { source } => {
                 server.is_open = false;
                 server.wait_for = None;
@@ -409,6 +410,13 @@ fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
     } else if server.is_open {
         server.executed.insert(gtid(own, 1_000 + number));
     }
+}
+
+/// What the agent looks at before it follows.
+fn is_beyond(order: &Assignment, server: &Server) -> bool {
+    let all = server.executed.union(&server.received);
+    let record = order.record.as_ref().expect("a record");
+    !record.beyond_cut(&all).is_empty()
 }
 
 fn stop(server: &mut Server) {
