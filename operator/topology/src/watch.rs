@@ -100,22 +100,23 @@ impl Watch {
     }
 }
 
-/// What the primary wrote itself is in its binary log before it is sent, and in `executed` only when it is
-/// acknowledged, which may take any time: it is never too much. Nor is the transaction of its epoch.
+/// What a member has and the primary has not. A new primary may still apply what it received. A commit that
+/// waits for acknowledgements is in the primary's binary log and on its replicas, and not in what it says it
+/// executed: what it wrote itself is no surplus, nor is the transaction of its epoch.
 fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
-    // A new primary opens only when all that it received is applied: that belongs to it already.
-    let rest = set.subtract(&primary.executed.union(&primary.received));
-    let rest = rest.without(|source| source.uuid == primary.incarnation);
-    let of_epochs = Source {
+    let all = primary.executed.union(&primary.received);
+    let rest = set
+        .subtract(&all)
+        .without(|source| source.uuid == primary.incarnation);
+    let epoch = Source {
         uuid: record.identity,
         tag: None,
     };
-    let Ok(begun) = Gtid::new(of_epochs, record.term.epoch) else {
-        return rest;
-    };
-    let mut epoch = GtidSet::new();
-    epoch.insert(begun);
-    rest.subtract(&epoch)
+    let mut own = GtidSet::new();
+    if let Ok(begun) = Gtid::new(epoch, record.term.epoch) {
+        own.insert(begun);
+    }
+    rest.subtract(&own)
 }
 
 impl Attached {
@@ -144,51 +145,54 @@ fn attached(report: &Report, ping: u64) -> Option<Attached> {
 mod tests {
     use super::*;
     use crate::assignment::{Assignment, Role, Server};
-    use crate::record::Voter;
     use crate::report::Process;
     use crate::term::Term;
 
-    const IDENTITY: Uuid = Uuid::from_bytes([9; 16]);
-    const PRIMARY: Uuid = Uuid::from_bytes([1; 16]);
-    const REPLICA: Uuid = Uuid::from_bytes([2; 16]);
+    const PRIMARY: &str = "00000000-0000-0000-0000-000000000001";
+    const REPLICA: &str = "00000000-0000-0000-0000-000000000002";
+    const EPOCHS: &str = "00000000-0000-0000-0000-00000000000e";
 
-    fn report(member: &str, incarnation: Uuid, executed: &str, heard: u64) -> Report {
+    fn set(text: &str) -> GtidSet {
+        let text = text.replace("primary", PRIMARY).replace("replica", REPLICA);
+        text.replace("epoch", EPOCHS).parse().unwrap()
+    }
+
+    fn report(member: &str, incarnation: &str, executed: &str, received: &str, heard: u64) -> Report {
         let record = Record {
-            identity: IDENTITY,
+            identity: EPOCHS.parse().unwrap(),
             term: Term {
                 epoch: 2,
-                revision: 5,
+                revision: 4,
             },
-            primary: "db-0".into(),
+            primary: "orders-0".into(),
             is_choosing: false,
-            voters: [("db-0".to_owned(), Voter::default())].into(),
+            handing_to: None,
+            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            handing_to: None,
             cut: None,
-        };
-        let assignment = Assignment {
-            member: member.into(),
-            record: Some(record),
-            role: Role::Hold,
-            server: Server::default(),
         };
         Report {
             member: member.into(),
             heard,
-            agent: "0.1.0".into(),
-            assignment: Some(assignment),
+            agent: String::new(),
+            assignment: Some(Assignment {
+                member: member.into(),
+                record: Some(record),
+                role: Role::Hold,
+                server: Server::default(),
+            }),
             is_settled: true,
             proved: None,
-            is_founded: false,
+            is_founded: true,
             process: Process::Running,
             server: Some(ServerSeen {
-                incarnation,
-                version: "9.7.4".into(),
-                executed: executed.parse().unwrap(),
+                incarnation: incarnation.parse().unwrap(),
+                version: String::new(),
+                executed: set(executed),
                 purged: GtidSet::new(),
-                received: GtidSet::new(),
-                is_open: true,
+                received: set(received),
+                is_open: false,
                 has_waiters: false,
                 acknowledging: 0,
                 waits_for: None,
@@ -198,35 +202,40 @@ mod tests {
             }),
             server_age_ms: 0,
             disk: None,
-            drift: Default::default(),
+            drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
             troubles: Vec::new(),
         }
     }
 
-    /// What a replica with these has too much beside a primary that has committed ten of its own.
-    fn surplus_of(set: &str) -> String {
+    /// What a replica is said to have too much, as a later report of the primary tells.
+    fn surplus_of(replica: &str, executed: &str, received: &str) -> Option<GtidSet> {
         let mut watch = Watch::default();
-        watch.heard(&report("db-1", REPLICA, set, 1), 3);
-        watch.heard(&report("db-0", PRIMARY, &format!("{PRIMARY}:1-10"), 4), 4);
+        watch.heard(&report("orders-1", REPLICA, replica, "", 1), 1);
+        watch.heard(&report("orders-0", PRIMARY, executed, received, 2), 2);
         let mut seen = Observed::default();
-        seen.members.insert("db-1".into(), Default::default());
+        seen.members.insert("orders-1".into(), Default::default());
         watch.fill(&mut seen);
-        seen.members["db-1"].surplus.clone().unwrap().to_string()
+        seen.members["orders-1"].surplus.clone()
     }
 
     #[test]
-    fn what_the_primary_has_sent_and_not_committed_yet_is_not_too_much() {
-        assert_eq!(surplus_of(&format!("{PRIMARY}:1-12")), "");
-        assert_eq!(surplus_of(&format!("{IDENTITY}:2,{PRIMARY}:1-10")), "");
+    fn a_commit_that_waits_is_no_surplus_of_who_received_it() {
+        let surplus = surplus_of("epoch:1-2,primary:1-5", "epoch:1,primary:1-4", "");
+        assert_eq!(surplus, Some(GtidSet::new()));
     }
 
     #[test]
-    fn what_anybody_else_wrote_is_too_much() {
-        assert_eq!(
-            surplus_of(&format!("{PRIMARY}:1-9,{REPLICA}:1")),
-            format!("{REPLICA}:1")
-        );
-        assert_eq!(surplus_of(&format!("{IDENTITY}:1-3")), format!("{IDENTITY}:1:3"));
+    fn what_a_new_primary_still_applies_is_no_surplus_of_others() {
+        let surplus = surplus_of("epoch:1,replica:1-5", "epoch:1,replica:1-2", "replica:3-5");
+        assert_eq!(surplus, Some(GtidSet::new()));
+    }
+
+    #[test]
+    fn writes_of_others_and_epochs_that_came_to_nothing_are_surplus() {
+        let surplus = surplus_of("epoch:1-2,replica:1-5", "epoch:1-2,replica:1-4", "");
+        assert_eq!(surplus, Some(set("replica:5")));
+        let surplus = surplus_of("epoch:1-3,primary:1", "epoch:1-2,primary:1", "");
+        assert_eq!(surplus, Some(set("epoch:3")));
     }
 }

@@ -15,6 +15,9 @@ use topology::term::Term;
 use topology::watch::Watch;
 
 use crate::dice::Dice;
+use told::report;
+
+mod told;
 
 /// What lies on a volume, and what mysqld has made of it.
 #[derive(Clone, Default)]
@@ -308,6 +311,7 @@ impl Sim {
                 server.is_open = false;
                 server.proof_begun = None;
             }
+            Role::Replica { .. } if is_beyond(&order, server) => stop(server),
             Role::Replica { source } => {
                 server.is_open = false;
                 server.wait_for = None;
@@ -423,6 +427,13 @@ fn no_room() -> Trouble {
     }
 }
 
+/// What the agent looks at before it follows.
+fn is_beyond(order: &Assignment, server: &Server) -> bool {
+    let all = server.executed.union(&server.received);
+    let record = order.record.as_ref().expect("a record");
+    !record.beyond_cut(&all).is_empty()
+}
+
 fn stop(server: &mut Server) {
     server.is_open = false;
     server.wait_for = None;
@@ -436,60 +447,4 @@ pub(crate) fn ip(name: &str) -> String {
 
 pub(crate) fn gtid(uuid: Uuid, number: u64) -> Gtid {
     Gtid::new(Source { uuid, tag: None }, number).expect("a number")
-}
-
-fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
-    let server = &node.server;
-    let seen = server
-        .incarnation
-        .filter(|_| node.down == 0)
-        .map(|incarnation| ServerSeen {
-            incarnation,
-            version: "9.7.4".into(),
-            executed: server.executed.clone(),
-            purged: GtidSet::new(),
-            received: server.received.clone(),
-            is_open: server.is_open,
-            has_waiters: false,
-            acknowledging: 0,
-            waits_for: server.wait_for,
-            follows: server.follows.as_ref().map(|source| Follows {
-                host: source.host.clone(),
-                port: source.port,
-                is_receiving,
-                is_applying: true,
-                acknowledges: true,
-                silence_ms: 0,
-                failure: None,
-            }),
-            lag_ms: Some(0),
-            beat: Some(Beat { epoch: 0, number: 0 }),
-        });
-    let is_settled = match node.order.as_ref().map(|order| &order.role) {
-        Some(Role::Hold) => server.follows.is_none(),
-        Some(Role::Primary { .. }) => server.is_open,
-        Some(Role::Retire) => !server.is_open && server.follows.is_none(),
-        _ => true,
-    };
-    Report {
-        member: name.to_owned(),
-        heard: node.heard,
-        agent: "0.1.0".into(),
-        assignment: node.order.clone(),
-        is_settled,
-        proved: server.proved,
-        is_founded: server.is_founded,
-        process: match (&server.incarnation, server.clone_percent) {
-            _ if node.down > 0 => Process::Ended { restarts: 1 },
-            (None, _) => Process::Unassigned,
-            (_, Some(percent)) => Process::Cloning { percent },
-            _ => Process::Running,
-        },
-        server: seen,
-        server_age_ms: 0,
-        disk: None,
-        drift: BTreeMap::new(),
-        awaiting_restart: BTreeSet::new(),
-        troubles: node.is_full.then(no_room).into_iter().collect(),
-    }
 }

@@ -64,7 +64,7 @@ impl Elector {
             parameters: Default::default(),
             lag_limit_ms: 10_000,
             reads_fall_back: true,
-        switchover: None,
+            switchover: None,
         };
         Self {
             spec,

@@ -12,8 +12,6 @@ mod pool;
 mod state;
 mod world;
 
-use std::time::Instant;
-
 use bounds::{Bounds, FIVE, Fault, THREE};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::{ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER, World};
@@ -50,7 +48,6 @@ impl Search {
 
 /// Explores everything, or until one of these is found, or so many states.
 pub(crate) fn search(what: &str, world: World, until: HasDiscoveries, limit: Option<usize>) -> Search {
-    let began = Instant::now();
     let bounds = world.bounds;
     let mut builder = world.checker().finish_when(until);
     if let Some(limit) = limit {
@@ -58,11 +55,10 @@ pub(crate) fn search(what: &str, world: World, until: HasDiscoveries, limit: Opt
     }
     let checker = builder.spawn_bfs().join();
     println!(
-        "{what}: {} unique states, {} in all, depth {}, {:.1} s, {bounds:?}",
+        "{what}: {} unique states, {} in all, depth {}, {bounds:?}",
         checker.unique_state_count(),
         checker.state_count(),
-        checker.max_depth(),
-        began.elapsed().as_secs_f64()
+        checker.max_depth()
     );
     let mut found = Vec::new();
     for property in checker.model().properties() {
@@ -92,13 +88,14 @@ fn holds(what: &str, bounds: Bounds, limit: Option<usize>, possible: &[&str]) {
     for property in possible {
         assert!(search.steps_to(property).is_some(), "{what}: never: {property}");
     }
-    assert!(search.unique > 1_000, "{what}: nothing was explored");
+    assert!(search.unique > 500, "{what}: nothing was explored");
 }
 
 #[test]
 fn three_members_survive_a_failover_whatever_electors_see_and_however_late_acknowledgements_are() {
     let bounds = Bounds {
-        alarms: u8::from(is_large()),
+        alarms: 1,
+        crashes: 1 + u8::from(is_large()),
         is_prompt: false,
         is_all_seen: false,
         ..THREE
@@ -123,7 +120,7 @@ fn three_members_survive_two_failovers_in_a_row() {
 fn three_members_survive_a_lost_volume() {
     let bounds = Bounds {
         losses: 1,
-        crashes: u8::from(is_large()),
+        epochs: 2 + u8::from(is_large()),
         ..THREE
     };
     holds("a lost volume", bounds, None, &[ONE_FAILOVER]);
@@ -131,13 +128,16 @@ fn three_members_survive_a_lost_volume() {
 
 #[test]
 fn three_members_survive_electors_and_orders_that_are_late() {
-    let bounds = Bounds {
+    let late = 1;
+    let alarm = Bounds {
         crashes: u8::from(is_large()),
         alarms: 1,
-        late: 1,
+        late,
         ..THREE
     };
-    holds("late electors and orders", bounds, None, &[ONE_FAILOVER]);
+    holds("late, and a primary given up", alarm, None, &[ONE_FAILOVER]);
+    let crash = Bounds { late, ..THREE };
+    holds("late, and a crash", crash, None, &[ONE_FAILOVER]);
 }
 
 #[test]

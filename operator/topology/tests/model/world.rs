@@ -21,7 +21,8 @@ pub(crate) const ONE_WRITER: &str = "one member acknowledges in an epoch";
 pub(crate) const ONE_HISTORY: &str = "the primary's history is that of every epoch before";
 pub(crate) const CHECKED: &str = "every plan passes its check";
 pub(crate) const THRIFTY: &str = "no data are copied anew that the primary has too";
-pub(crate) const HEALTHY: &str = "where nothing is left to do, the primary is open and nobody has diverged";
+pub(crate) const HEALTHY: &str =
+    "with a quorum and nothing left to do, the primary is open and nobody has diverged";
 pub(crate) const ONE_FAILOVER: &str = "a failover finishes";
 pub(crate) const TWO_FAILOVERS: &str = "a second failover finishes";
 pub(crate) const WRITTEN_AFTER: &str = "a write is acknowledged after the second";
@@ -198,7 +199,7 @@ impl World {
     fn is_healthy_at_rest(&self, state: &State) -> bool {
         let mut actions = Vec::new();
         self.progress(state, &mut actions);
-        if !actions.is_empty() || !state.late.is_empty() {
+        if !actions.is_empty() || !state.late.is_empty() || !self.has_quorum(state) {
             return true;
         }
         let outcomes = self.elections(state);
@@ -214,6 +215,17 @@ impl World {
             let mut members = state.members.iter();
             primary.run.is_open && members.all(|member| member.log.is_within(&primary.log))
         })
+    }
+
+    /// Enough members have the data that were counted on; otherwise nothing is safe, and it is said.
+    fn has_quorum(&self, state: &State) -> bool {
+        let minds = self.minds();
+        let record = &minds.pool.record(state.record).record;
+        let members = self.numbers().zip(&state.members);
+        let counted = members
+            .filter(|(number, member)| record.counts(&name(*number), incarnation(member.incarnation)))
+            .count();
+        counted + usize::from(record.acknowledged_by) >= record.voters.len()
     }
 
     /// Claims that only the bounds forbid are something left to do.
@@ -249,11 +261,11 @@ fn views(state: &State, pool: &Pool, is_all_seen: bool) -> Vec<View> {
     for chosen in 0..1u8 << kept.len() {
         let chosen = kept.iter().enumerate().filter(|(at, _)| chosen & 1 << at != 0);
         let chosen: Vec<Late> = chosen.map(|(_, late)| *late).collect();
-        let records = chosen.iter().filter_map(|late| match late {
+        let mut records = chosen.iter().filter_map(|late| match late {
             Late::Record(old) => Some(*old),
             _ => None,
         });
-        let record = records.last().unwrap_or(state.record);
+        let record = records.next_back().unwrap_or(state.record);
         let primary = pool.record(record).primary;
         let all = (1u8 << now.len()) - 1;
         for connected in 1..=all {

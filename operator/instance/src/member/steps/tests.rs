@@ -290,6 +290,25 @@ fn an_old_primary_is_closed_before_it_follows() {
 }
 
 #[test]
+fn who_has_what_nobody_was_promised_does_not_follow() {
+    let cut = |text: &str| {
+        let mut case = just_started(replica());
+        case.facts.gtid_executed = set(&format!("{ME}:1-9"));
+        case.assignment.record.as_mut().unwrap().cut = Some(set(text));
+        case
+    };
+    let right = cut(&format!("{ME}:1-9"));
+    assert!(right.steps().contains(&Step::StartReceiver));
+    cut(&format!("{ME}:1-8")).gives(&[]);
+    let following = cut(&format!("{ME}:1-8")).following("db-1", Receiver::On);
+    following.gives(&[Step::StopReceiver]);
+    // It was compared before it followed, and has this epoch's transaction since.
+    let mut begun = cut(&format!("{ME}:1-8"));
+    begun.facts.gtid_executed = set(&format!("{ME}:1-9,{OTHER}:1"));
+    assert!(begun.steps().contains(&Step::StartReceiver));
+}
+
+#[test]
 fn a_primary_opens_step_by_step() {
     just_started(PRIMARY).gives(&[Step::WaitFor(1)]);
     let waiting = just_started(PRIMARY).waiting(0);
