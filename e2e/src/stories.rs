@@ -28,6 +28,8 @@ pub struct Story {
     pub name: &'static str,
     /// Whether it breaks or restarts nodes, which only a proving ground allows.
     pub needs_nodes: bool,
+    /// Whether it takes minutes, and is left out where time is short.
+    pub is_long: bool,
     /// Tells it; what it returns is the evidence, in a line.
     pub tell: fn(&Stage) -> Result<String>,
 }
@@ -36,6 +38,7 @@ const fn anywhere(name: &'static str, tell: fn(&Stage) -> Result<String>) -> Sto
     Story {
         name,
         needs_nodes: false,
+        is_long: false,
         tell,
     }
 }
@@ -44,7 +47,15 @@ const fn on_ground(name: &'static str, tell: fn(&Stage) -> Result<String>) -> St
     Story {
         name,
         needs_nodes: true,
+        is_long: false,
         tell,
+    }
+}
+
+const fn long(name: &'static str, tell: fn(&Stage) -> Result<String>) -> Story {
+    Story {
+        is_long: true,
+        ..on_ground(name, tell)
     }
 }
 
@@ -146,7 +157,7 @@ pub const ALL: &[Story] = &[
     ),
     on_ground("writes go on without an API server", endurance::api_down),
     on_ground("scaled 1, 3, 1, 3 under load, nothing lost", endurance::scaled),
-    on_ground(
+    long(
         "scaled 3, 5, 3 under load, nothing lost",
         endurance::scaled_to_five,
     ),
@@ -170,7 +181,7 @@ pub const ALL: &[Story] = &[
         "a full volume of the primary: another takes over, and a larger size cures it",
         room::primary_full,
     ),
-    on_ground(
+    long(
         "all volumes full of tables: named, and a larger size cures it",
         room::all_full,
     ),
@@ -195,11 +206,11 @@ pub const ALL: &[Story] = &[
     ),
     on_ground("status says that commits wait for replicas", wrong::replicas_gone),
     on_ground("status says who is missing for a quorum", wrong::quorum_lost),
-    on_ground(
+    long(
         "certificates are renewed under load without a restart",
         trust::renewed,
     ),
-    on_ground(
+    long(
         "twenty clusters at once, and nothing written while nothing happens",
         scrutiny::twenty,
     ),

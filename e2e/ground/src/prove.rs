@@ -264,7 +264,7 @@ fn ground_steps(proof: &mut Proof, checkout: &Path, own: &Path) -> Result<()> {
             .env("PATH", format!("{path}:{}", bin.display()))
             .into_inner())
     };
-    proof.step("stories", stories(&["--name", GROUND]));
+    proof.step("stories", stories(&["--name", GROUND, "--short"]));
     for package in WITH_API_SERVER {
         let test = named_test(checkout, package, "api_server");
         let test = test.env("KUBECONFIG", Paths::of(GROUND).kubeconfig());

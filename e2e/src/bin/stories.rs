@@ -20,6 +20,9 @@ struct Cli {
     /// List the stories and what they need.
     #[arg(long)]
     list: bool,
+    /// Leave out those that take minutes.
+    #[arg(long)]
+    short: bool,
     /// The proving ground to play on.
     #[arg(long, default_value = "main")]
     name: String,
@@ -75,7 +78,13 @@ fn run(cli: &Cli) -> Result<bool> {
     stage.clean()?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for story in chosen {
-        if story.needs_nodes && !stage.has_nodes() {
+        if story.is_long && cli.short {
+            println!(
+                "skip  {}: it takes minutes, and `cargo stories` tells it",
+                story.name
+            );
+            skipped += 1;
+        } else if story.needs_nodes && !stage.has_nodes() {
             println!("skip  {}: it breaks nodes, and these are not ours", story.name);
             skipped += 1;
         } else if tell(&stage, story) {
