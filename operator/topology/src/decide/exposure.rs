@@ -21,10 +21,10 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Exposed> {
 }
 
 fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
-    let place = scene.place(scene.primary())?;
     let here = Endpoint {
-        member: place.member,
-        ip: place.host,
+        member: scene.primary().to_owned(),
+        // A Pod that is ending takes writes until another is primary.
+        ip: scene.address(scene.primary())?.to_owned(),
     };
     let before = scene.seen.exposed.primary.as_ref();
     match scene.living_primary() {

@@ -126,14 +126,20 @@ impl<'a> Scene<'a> {
         self.place(self.primary())
     }
 
+    /// Where it can be reached for some time to come.
     pub(super) fn place(&self, name: &str) -> Option<Place> {
         let pod = self.seen.members.get(name)?.pod.as_ref()?;
-        let host = pod.ip.clone()?;
+        let host = self.address(name)?.to_owned();
         (!pod.is_terminating).then(|| Place {
             member: name.to_owned(),
             host,
             port: PORT,
         })
+    }
+
+    /// The same now: a Pod that is ending still serves.
+    pub(super) fn address(&self, name: &str) -> Option<&'a str> {
+        self.seen.members.get(name)?.pod.as_ref()?.ip.as_deref()
     }
 
     pub(super) fn is_wanted(&self, name: &str) -> bool {
@@ -161,11 +167,11 @@ impl<'a> Scene<'a> {
     }
 
     pub(super) fn follows_primary(&self, running: Running<'_>) -> bool {
-        let Some(place) = self.primary_place() else {
+        let Some(address) = self.address(self.primary()) else {
             return false;
         };
         let follows = running.server.follows.as_ref();
-        follows.is_some_and(|follows| follows.is_receiving && follows.host == place.host)
+        follows.is_some_and(|follows| follows.is_receiving && follows.host == address)
     }
 
     /// The order for a member in this term.

@@ -271,6 +271,35 @@ fn a_primary_without_room_is_followed_by_one_that_has_some() {
 }
 
 #[test]
+fn a_primary_whose_pod_is_deleted_leads_until_another_does() {
+    for seed in seeds(50) {
+        let mut dice = Dice::new(30_000 + seed);
+        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+        until_healthy(&mut sim, &mut dice, no_trouble);
+        while sim.exposed.primary.is_none() {
+            keep_busy(&mut sim, &mut dice, 1, no_trouble);
+        }
+        let before = sim.record.clone().unwrap();
+        sim.nodes.get_mut(&before.primary).unwrap().is_ending = true;
+        for _ in 0..200 {
+            if sim.record.as_ref().unwrap().primary != before.primary {
+                break;
+            }
+            keep_busy(&mut sim, &mut dice, 1, no_trouble);
+            assert!(sim.exposed.primary.is_some(), "{:#?}", sim.last);
+        }
+        let after = sim.record.clone().unwrap();
+        assert_ne!(after.primary, before.primary);
+        assert_eq!(after.term.epoch, before.term.epoch + 1);
+        assert!(!after.is_choosing, "a handover is no failover");
+        let old = sim.nodes.get_mut(&before.primary).unwrap();
+        (old.is_ending, old.has_pod) = (false, false);
+        sim.crash(&before.primary, 3);
+        until_healthy(&mut sim, &mut dice, no_trouble);
+    }
+}
+
+#[test]
 fn a_handover_whose_target_goes_away_is_taken_back() {
     let mut dice = Dice::new(77);
     let mut sim = Sim::new(3);

@@ -47,6 +47,8 @@ pub(crate) struct Node {
     /// Nothing can be written to its volume, orders included.
     pub(crate) is_full: bool,
     pub(crate) has_pod: bool,
+    /// Its Pod is being deleted, and serves as long as it leads.
+    pub(crate) is_ending: bool,
     pub(crate) is_of_this_cluster: bool,
     heard: u64,
     sampled_after: u64,
@@ -165,6 +167,7 @@ impl Sim {
                 ip: Some(ip(name)),
                 node: Some("node".into()),
                 is_current: true,
+                is_terminating: node.is_ending,
                 ..Pod::default()
             });
             let member = Member {
