@@ -149,6 +149,9 @@ pub(super) fn all_full(stage: &Stage) -> Result<String> {
     cluster.wait(stage, "somebody is named with the cure", |object| {
         (0..3).any(|n| is_named(object, &format!("orders-{n}")))
     })?;
+    cluster.wait(stage, "it does not say that it takes writes", |object| {
+        condition(object, "PrimaryAvailable").is_some_and(|found| found["status"] == "False")
+    })?;
     let said = condition(&cluster.get(stage)?, "Stalled").map(|stalled| stalled["message"].clone());
     let cured = grown(stage, &mut cluster)?;
     one_row(stage, &cluster).context("rows fit again")?;
@@ -161,9 +164,12 @@ pub(super) fn all_full(stage: &Stage) -> Result<String> {
     )?;
     let moved = cluster.epoch(stage)? - epoch;
     cluster.remove(stage)?;
-    let refusal = refusal.lines().last().unwrap_or_default().to_owned();
+    let refusal = match refusal.contains("exit status: 124") {
+        true => format!("no answer within {} s", PATIENCE.as_secs()),
+        false => refusal.lines().last().unwrap_or_default().to_owned(),
+    };
     Ok(format!(
-        "{rows} rows of {ROW_MIB} MiB, then `{refusal}`; status: {}; {primary} was primary, {moved} failovers; \
+        "{rows} rows of {ROW_MIB} MiB, then {refusal}; status: {}; {primary} was primary, {moved} failovers; \
          {cured}; {verdict}",
         said.unwrap_or_default()
     ))

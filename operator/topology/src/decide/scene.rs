@@ -153,7 +153,7 @@ impl<'a> Scene<'a> {
         self.spec.members().into_iter().chain(voters).collect()
     }
 
-    /// Replicas that count and receive from the primary now.
+    /// Replicas that count and receive from the primary now. One without room acknowledges nothing.
     pub(super) fn receiving(&self) -> BTreeSet<&'a str> {
         let voters = self.record.voters.iter();
         let voters = voters.filter(|(name, voter)| *name != self.primary() && voter.leaving.is_none());
@@ -161,7 +161,7 @@ impl<'a> Scene<'a> {
             .map(|(name, _)| name.as_str())
             .filter(|name| {
                 self.counted(name)
-                    .is_some_and(|running| self.follows_primary(running))
+                    .is_some_and(|running| self.follows_primary(running) && !running.report.is_out_of_room())
             })
             .collect()
     }

@@ -355,6 +355,30 @@ fn a_full_primary_stays_where_another_would_be_as_full() {
 }
 
 #[test]
+fn with_both_replicas_full_it_says_that_commits_wait_and_why() {
+    let mut dice = Dice::new(14);
+    let mut sim = Sim::new(3);
+    until_healthy(&mut sim, &mut dice, no_trouble);
+    let primary = sim.record.as_ref().unwrap().primary.clone();
+    for (_, node) in sim.nodes.iter_mut().filter(|(name, _)| **name != primary) {
+        node.is_full = true;
+    }
+    keep_busy(&mut sim, &mut dice, 40, no_trouble);
+    let last = sim.last.as_ref().unwrap();
+    assert_eq!(last.state, ClusterState::AwaitingReplicas);
+    let said: Vec<String> = last.because.iter().map(ToString::to_string).collect();
+    let said = said.join("; ");
+    assert!(
+        said.contains("commits wait") && said.contains("is full: raise spec.storage.size"),
+        "{said}"
+    );
+    for node in sim.nodes.values_mut() {
+        node.is_full = false;
+    }
+    until_healthy(&mut sim, &mut dice, no_trouble);
+}
+
+#[test]
 fn volumes_that_fill_and_are_emptied_at_any_time_lose_nothing() {
     for seed in seeds(200) {
         let mut dice = Dice::new(13_000 + seed);
