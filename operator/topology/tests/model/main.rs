@@ -113,9 +113,9 @@ fn three_members_survive_a_failover_whatever_electors_see_and_however_late_ackno
 #[test]
 fn three_members_survive_two_failovers_in_a_row() {
     let bounds = Bounds {
+        writes: 1 + u8::from(is_large()),
         crashes: 2,
         epochs: 3,
-        are_replicas_spared: !is_large(),
         ..THREE
     };
     let possible = [ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER];

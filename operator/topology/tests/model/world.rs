@@ -9,7 +9,7 @@ use topology::gtid::GtidSet;
 use topology::record::{Record, Voter};
 use topology::term::Term;
 
-use crate::bounds::{Bounds, EPOCHS_LIMIT, Fault};
+use crate::bounds::{Bounds, EPOCHS_LIMIT, Fault, HISTORY_LIMIT};
 use crate::elector::{Elector, Outcome};
 use crate::log::{Log, Tx};
 use crate::member::{Member, Run};
@@ -271,6 +271,13 @@ impl Model for World {
                 actions.push(Action::Post(order));
             }
         }
+    }
+
+    fn within_boundary(&self, state: &State) -> bool {
+        state
+            .members
+            .iter()
+            .all(|member| member.log.len() <= HISTORY_LIMIT)
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
