@@ -336,27 +336,8 @@ impl Model for World {
 
 /// Epoch 1 is open, everybody follows and is counted.
 fn beginning(bounds: &Bounds, pool: &mut Pool) -> State {
-    let wait_for = u16::from(bounds.sync_replicas);
-    let voters = (0..bounds.members).map(|member| {
-        let voter = Voter {
-            incarnation: Some(incarnation(member)),
-            leaving: None,
-        };
-        (name(member), voter)
-    });
-    let record = Record {
-        identity: identity(),
-        term: Term {
-            epoch: 1,
-            revision: 1,
-        },
-        primary: name(0),
-        is_choosing: false,
-        voters: voters.collect(),
-        acknowledged_by: wait_for,
-        wait_for,
-        cut: Some(GtidSet::new()),
-    };
+    let record = first_record(bounds);
+    let wait_for = record.wait_for;
     let mut log = Log::default();
     log.push(Tx::epoch(1));
     let mut state = State {
@@ -408,4 +389,28 @@ fn beginning(bounds: &Bounds, pool: &mut Pool) -> State {
     }
     state.member(0).commit();
     state
+}
+
+fn first_record(bounds: &Bounds) -> Record {
+    let wait_for = u16::from(bounds.sync_replicas);
+    let voters = (0..bounds.members).map(|member| {
+        let voter = Voter {
+            incarnation: Some(incarnation(member)),
+            leaving: None,
+        };
+        (name(member), voter)
+    });
+    Record {
+        identity: identity(),
+        term: Term {
+            epoch: 1,
+            revision: 1,
+        },
+        primary: name(0),
+        is_choosing: false,
+        voters: voters.collect(),
+        acknowledged_by: wait_for,
+        wait_for,
+        cut: Some(GtidSet::new()),
+    }
 }
