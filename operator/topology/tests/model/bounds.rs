@@ -2,7 +2,10 @@
 //! Must not hold a rule of the protocol.
 
 /// The longest history that a member can have here.
-pub(crate) const LOG_LIMIT: usize = 15;
+pub(crate) const LOG_LIMIT: usize = 24;
+/// Nothing is explored beyond a history of this length: electors that disagree for ever about a primary would
+/// have it prove itself for ever.
+pub(crate) const HISTORY_LIMIT: u8 = 11;
 /// The largest cluster that is modelled.
 pub(crate) const MEMBERS_LIMIT: usize = 5;
 /// Epoch 1 is the first; so many may come.

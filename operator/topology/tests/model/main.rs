@@ -10,6 +10,7 @@ mod log;
 mod member;
 mod pool;
 mod state;
+mod views;
 mod world;
 
 use bounds::{Bounds, FIVE, Fault, THREE};
@@ -47,6 +48,8 @@ impl Search {
 }
 
 /// Explores everything, or until one of these is found, or so many states.
+// The time is printed and nothing rests on it.
+#[allow(clippy::disallowed_methods)]
 pub(crate) fn search(what: &str, world: World, until: HasDiscoveries, limit: Option<usize>) -> Search {
     let bounds = world.bounds;
     let mut builder = world.checker().finish_when(until);
@@ -109,7 +112,6 @@ fn three_members_survive_two_failovers_in_a_row() {
         writes: 1 + u8::from(is_large()),
         crashes: 2,
         epochs: 3,
-        are_replicas_spared: !is_large(),
         ..THREE
     };
     let possible = [ONE_FAILOVER, TWO_FAILOVERS, WRITTEN_AFTER];
@@ -151,6 +153,6 @@ fn three_members_survive_a_change_of_how_many_must_acknowledge() {
 
 #[test]
 fn five_members_survive_a_failover_as_far_as_it_is_explored() {
-    let limit = if is_large() { 20_000_000 } else { 300_000 };
-    holds("five members", FIVE, Some(limit), &[]);
+    let limit = if is_large() { 5_000_000 } else { 300_000 };
+    holds("five members", FIVE, Some(limit), &[ONE_FAILOVER]);
 }

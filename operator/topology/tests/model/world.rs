@@ -9,12 +9,13 @@ use topology::gtid::GtidSet;
 use topology::record::{Record, Voter};
 use topology::term::Term;
 
-use crate::bounds::{Bounds, EPOCHS_LIMIT, Fault};
-use crate::elector::{Elector, Outcome, View};
+use crate::bounds::{Bounds, EPOCHS_LIMIT, Fault, HISTORY_LIMIT};
+use crate::elector::{Elector, Outcome};
 use crate::log::{Log, Tx};
 use crate::member::{Member, Run};
-use crate::pool::{Pool, Snap, host, identity, incarnation, name, server_of};
+use crate::pool::{Pool, host, identity, incarnation, name, server_of};
 use crate::state::{Action, Late, State};
+use crate::views::views;
 
 pub(crate) const KEPT: &str = "what was acknowledged or read is on the primary";
 pub(crate) const ONE_WRITER: &str = "one member acknowledges in an epoch";
@@ -245,113 +246,6 @@ impl World {
     }
 }
 
-/// Of each member the report of this moment, or one that is late; of any of them nothing.
-fn views(state: &State, pool: &Pool, is_all_seen: bool) -> Vec<View> {
-    let now: Vec<Snap> = (0..)
-        .zip(&state.members)
-        .map(|(number, member)| member.report(number, &state.members))
-        .collect();
-    let kept: Vec<Late> = state
-        .late
-        .iter()
-        .filter(|late| !matches!(late, Late::Order(_)))
-        .copied()
-        .collect();
-    let mut views = Vec::new();
-    for chosen in 0..1u8 << kept.len() {
-        let chosen = kept.iter().enumerate().filter(|(at, _)| chosen & 1 << at != 0);
-        let chosen: Vec<Late> = chosen.map(|(_, late)| *late).collect();
-        let mut records = chosen.iter().filter_map(|late| match late {
-            Late::Record(old) => Some(*old),
-            _ => None,
-        });
-        let record = records.next_back().unwrap_or(state.record);
-        let primary = pool.record(record).primary;
-        let all = (1u8 << now.len()) - 1;
-        for connected in 1..=all {
-            if !is_all_seen || connected | 1 << primary == all {
-                mixed((record, primary), connected, &now, &chosen, &mut views);
-            }
-        }
-    }
-    views
-}
-
-/// The views of an elector with this record, these connections, and these late reports.
-fn mixed((record, primary): (u16, u8), connected: u8, now: &[Snap], late: &[Late], views: &mut Vec<View>) {
-    let old = |member: u8| {
-        late.iter().find_map(|one| match one {
-            Late::Report(snap, attached) if snap.member == member => Some((*snap, *attached)),
-            _ => None,
-        })
-    };
-    let is_connected = |member: u8| connected & 1 << member != 0;
-    let mut heard = Vec::new();
-    let others = || {
-        now.iter()
-            .filter(|snap| snap.member != primary && is_connected(snap.member))
-    };
-    if is_connected(primary)
-        && let Some((snap, attached)) = old(primary)
-    {
-        // Those who were seen attached before.
-        let attached = others().filter(|snap| attached & 1 << snap.member != 0);
-        heard.extend(attached.filter_map(before_it));
-        heard.push(snap);
-    }
-    heard.extend(others().filter_map(|snap| Some(old(snap.member)?.0)));
-    heard.extend(others().filter(|snap| old(snap.member).is_none()));
-    let is_primary_heard = is_connected(primary);
-    if is_primary_heard && old(primary).is_none() {
-        heard.push(now[usize::from(primary)]);
-    }
-    let has_surplus = is_primary_heard && has_surplus(&heard, primary);
-    let is_received = heard
-        .iter()
-        .any(|snap| snap.server.is_some_and(|server| server.is_receiving));
-    let view = View {
-        record,
-        heard,
-        is_deaf: false,
-        is_new: false,
-    };
-    if !is_primary_heard && is_received {
-        views.push(View {
-            is_deaf: true,
-            ..view.clone()
-        });
-    }
-    if has_surplus {
-        views.push(View {
-            is_new: true,
-            ..view.clone()
-        });
-    }
-    views.push(view);
-}
-
-/// The report that told of its attachment: what it held then is not known to be too much.
-fn before_it(snap: &Snap) -> Option<Snap> {
-    let mut server = snap.server?;
-    (server.log, server.executed) = (Log::default(), 0);
-    Some(Snap {
-        server: Some(server),
-        ..*snap
-    })
-}
-
-fn has_surplus(heard: &[Snap], primary: u8) -> bool {
-    let executed = heard
-        .iter()
-        .filter(|snap| snap.member == primary)
-        .find_map(|snap| snap.server)
-        .map(|server| server.log.prefix(server.executed));
-    executed.is_some_and(|executed| {
-        let mut servers = heard.iter().filter_map(|snap| snap.server);
-        servers.any(|server| !server.log.is_within(&executed))
-    })
-}
-
 impl Model for World {
     type State = State;
     type Action = Action;
@@ -377,6 +271,13 @@ impl Model for World {
                 actions.push(Action::Post(order));
             }
         }
+    }
+
+    fn within_boundary(&self, state: &State) -> bool {
+        state
+            .members
+            .iter()
+            .all(|member| member.log.len() <= HISTORY_LIMIT)
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
@@ -435,28 +336,8 @@ impl Model for World {
 
 /// Epoch 1 is open, everybody follows and is counted.
 fn beginning(bounds: &Bounds, pool: &mut Pool) -> State {
-    let wait_for = u16::from(bounds.sync_replicas);
-    let voters = (0..bounds.members).map(|member| {
-        let voter = Voter {
-            incarnation: Some(incarnation(member)),
-            leaving: None,
-        };
-        (name(member), voter)
-    });
-    let record = Record {
-        identity: identity(),
-        term: Term {
-            epoch: 1,
-            revision: 1,
-        },
-        primary: name(0),
-        is_choosing: false,
-        handing_to: None,
-        voters: voters.collect(),
-        acknowledged_by: wait_for,
-        wait_for,
-        cut: Some(GtidSet::new()),
-    };
+    let record = first_record(bounds);
+    let wait_for = record.wait_for;
     let mut log = Log::default();
     log.push(Tx::epoch(1));
     let mut state = State {
@@ -508,4 +389,29 @@ fn beginning(bounds: &Bounds, pool: &mut Pool) -> State {
     }
     state.member(0).commit();
     state
+}
+
+fn first_record(bounds: &Bounds) -> Record {
+    let wait_for = u16::from(bounds.sync_replicas);
+    let voters = (0..bounds.members).map(|member| {
+        let voter = Voter {
+            incarnation: Some(incarnation(member)),
+            leaving: None,
+        };
+        (name(member), voter)
+    });
+    Record {
+        identity: identity(),
+        term: Term {
+            epoch: 1,
+            revision: 1,
+        },
+        primary: name(0),
+        is_choosing: false,
+        handing_to: None,
+        voters: voters.collect(),
+        acknowledged_by: wait_for,
+        wait_for,
+        cut: Some(GtidSet::new()),
+    }
 }
