@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ground::cgroup;
 use ground::faults::pod;
+use ground::ground::Ground;
 use ground::machine;
 
 use crate::audit::{self, Call};
@@ -187,6 +188,32 @@ pub(super) fn rights(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     cluster.healthy(stage)?;
+    let gone = orphans_go(stage, &cluster)?;
+    let back = service_comes_back(stage, &cluster)?;
+    cluster.instances = 1;
+    cluster.apply(stage)?;
+    cluster.wait_healthy(stage)?;
+    cluster.remove(stage)?;
+    // A watch is written down when it ends.
+    for pod in operator::pods(stage)? {
+        stage
+            .k(&format!(
+                "delete pod {pod} -n {} --grace-period=1",
+                operator::NAMESPACE
+            ))
+            .run()?;
+    }
+    operator::ready(stage)?;
+    let (calls, granted, unused) = compared(stage)?;
+    Ok(format!(
+        "{calls} calls, {granted} rights granted, {unused} without use here, each with a reason; left-overs gone in \
+         {:.1} s, a deleted Service back in {:.1} s",
+        gone.as_secs_f64(),
+        back.as_secs_f64(),
+    ))
+}
+
+fn orphans_go(stage: &Stage, cluster: &Cluster<'_>) -> Result<Duration> {
     let object = cluster.get(stage)?;
     for (kind, api, spec) in ORPHANS {
         stage.apply(&orphan(&object, kind, api, spec))?;
@@ -205,32 +232,25 @@ pub(super) fn rights(stage: &Stage) -> Result<String> {
             },
         )?;
     }
-    let gone = begun.elapsed();
+    Ok(begun.elapsed())
+}
+
+fn service_comes_back(stage: &Stage, cluster: &Cluster<'_>) -> Result<Duration> {
     stage
         .k(&format!(
             "delete service {}-primary -n {}",
             cluster.name, cluster.namespace
         ))
         .run()?;
-    let back = wait_until(
+    wait_until(
         "the Service is back and leads to the primary",
         Duration::from_secs(30),
         || Ok(cluster.query(stage, "primary", "SELECT 1").is_ok()),
-    )?;
-    cluster.instances = 1;
-    cluster.apply(stage)?;
-    cluster.wait_healthy(stage)?;
-    cluster.remove(stage)?;
-    // A watch is written down when it ends.
-    for pod in operator::pods(stage)? {
-        stage
-            .k(&format!(
-                "delete pod {pod} -n {} --grace-period=1",
-                operator::NAMESPACE
-            ))
-            .run()?;
-    }
-    operator::ready(stage)?;
+    )
+}
+
+/// How many calls there were, rights are granted, and of these no call used: only those with a reason.
+fn compared(stage: &Stage) -> Result<(usize, usize, usize)> {
     let calls = audit::calls(stage)?;
     let refused: Vec<String> = calls
         .iter()
@@ -250,15 +270,7 @@ pub(super) fn rights(stage: &Stage) -> Result<String> {
         .filter(|right| !UNUSED.iter().any(|(known, _)| known == right))
         .collect();
     claim(idle.is_empty(), format!("every right is used: not so {idle:?}"))?;
-    Ok(format!(
-        "{} calls, {} rights granted, {} without use here, each with a reason; left-overs gone in {:.1} s, a deleted \
-         Service back in {:.1} s",
-        calls.len(),
-        granted.len(),
-        granted.difference(&used).count(),
-        gone.as_secs_f64(),
-        back.as_secs_f64(),
-    ))
+    Ok((calls.len(), granted.len(), granted.difference(&used).count()))
 }
 
 /// A secret, and where it comes from, for people.
@@ -318,6 +330,28 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// Every log of the ground, and what every process in a Pod was started with.
+fn on_the_machine(ground: &Ground, look: &mut impl FnMut(&[u8], &str)) -> Result<()> {
+    let mut logs = Vec::new();
+    files(ground.paths.root(), &mut logs)?;
+    for path in logs
+        .iter()
+        .filter(|path| path.components().any(|part| part.as_os_str() == "log"))
+    {
+        // A log may go with its Pod.
+        look(&fs::read(path).unwrap_or_default(), &path.display().to_string());
+    }
+    for unit in ground.spec().node_units() {
+        for pid in cgroup::processes(&format!("{}/pods", machine::group(ground.spec(), unit)))? {
+            for file in ["cmdline", "environ"] {
+                let path = format!("/proc/{pid}/{file}");
+                look(&fs::read(&path).unwrap_or_default(), &path);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// No password and no key in any log, argument, environment, metric or object but Secrets.
 pub(super) fn canary(stage: &Stage) -> Result<String> {
     operator::installed(stage)?;
@@ -354,23 +388,7 @@ pub(super) fn canary(stage: &Stage) -> Result<String> {
         found.extend(seen(&canaries, text, place));
     };
     let ground = stage.ground()?;
-    let mut logs = Vec::new();
-    files(ground.paths.root(), &mut logs)?;
-    for path in logs
-        .iter()
-        .filter(|path| path.components().any(|part| part.as_os_str() == "log"))
-    {
-        // A log may go with its Pod.
-        look(&fs::read(path).unwrap_or_default(), &path.display().to_string());
-    }
-    for unit in ground.spec().node_units() {
-        for pid in cgroup::processes(&format!("{}/pods", machine::group(ground.spec(), unit)))? {
-            for file in ["cmdline", "environ"] {
-                let path = format!("/proc/{pid}/{file}");
-                look(&fs::read(&path).unwrap_or_default(), &path);
-            }
-        }
-    }
+    on_the_machine(ground, &mut look)?;
     let kinds = "mysqlclusters,pods,configmaps,events,services,endpointslices,persistentvolumeclaims,networkpolicies,\
                  poddisruptionbudgets,serviceaccounts,leases,deployments";
     let objects = stage

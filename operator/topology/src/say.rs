@@ -13,6 +13,32 @@ fn list(names: &BTreeSet<String>) -> String {
     }
 }
 
+fn of_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::MysqldDead => "its mysqld ended",
+        Cause::Unreachable => "neither its agent nor its replicas' streams answer",
+        Cause::Hung => "its mysqld does not answer",
+        Cause::DiskFull => "its volume is full",
+        Cause::DataLost => "its volume holds other data",
+    }
+}
+
+fn of_hindrance(why: Hindrance) -> &'static str {
+    match why {
+        Hindrance::TooLong => "it could not be closed in time, or the other did not catch up",
+        Hindrance::TargetGone => "who was to take over does not follow it any more",
+    }
+}
+
+fn of_occasion(why: Occasion) -> &'static str {
+    match why {
+        Occasion::Asked => "as asked for",
+        Occasion::Removed => "it is beyond the number of instances",
+        Occasion::PodEnds => "its Pod is being deleted",
+        Occasion::Update => "it is to be restarted with today's spec",
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -23,30 +49,13 @@ impl fmt::Display for Reason {
             }
             Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
             Reason::FailingOver { from, cause } => {
-                let why = match cause {
-                    Cause::MysqldDead => "its mysqld ended",
-                    Cause::Unreachable => "neither its agent nor its replicas' streams answer",
-                    Cause::Hung => "its mysqld does not answer",
-                    Cause::DiskFull => "its volume is full",
-                    Cause::DataLost => "its volume holds other data",
-                };
-                write!(f, "failing over from {from}: {why}")
+                write!(f, "failing over from {from}: {}", of_cause(*cause))
             }
             Reason::HandingOver { from, to, why } => {
-                let why = match why {
-                    Occasion::Asked => "as asked for",
-                    Occasion::Removed => "it is beyond the number of instances",
-                    Occasion::PodEnds => "its Pod is being deleted",
-                    Occasion::Update => "it is to be restarted with today's spec",
-                };
-                write!(f, "{from} hands over to {to}: {why}")
+                write!(f, "{from} hands over to {to}: {}", of_occasion(*why))
             }
             Reason::TakingBack { primary, why } => {
-                let why = match why {
-                    Hindrance::TooLong => "it could not be closed in time, or the other did not catch up",
-                    Hindrance::TargetGone => "who was to take over does not follow it any more",
-                };
-                write!(f, "{primary} stays primary: {why}")
+                write!(f, "{primary} stays primary: {}", of_hindrance(*why))
             }
             Reason::Joined { members } => write!(f, "{} has caught up and counts", list(members)),
             Reason::Seeding { member, from, why } => {
@@ -73,13 +82,15 @@ impl fmt::Display for Reason {
             }
             Reason::Replacing { member } => write!(f, "making the Pod of {member} anew from today's spec"),
             Reason::PrimaryRestartPending { parameters } if parameters.is_empty() => f.write_str(
-                "the primary's Pod is of an older spec; delete the Pod when a short interruption suits you",
+                "the primary's Pod is of an older spec, and it hands over when the others are done",
             ),
-            Reason::PrimaryRestartPending { parameters } => write!(
-                f,
-                "the primary needs a restart for {}; delete its Pod when a short interruption suits you",
-                list(parameters)
-            ),
+            Reason::PrimaryRestartPending { parameters } => {
+                let which = list(parameters);
+                write!(
+                    f,
+                    "the primary restarts for {which} when the others are done and it has handed over"
+                )
+            }
             Reason::VolumesFull { members } => {
                 write!(
                     f,

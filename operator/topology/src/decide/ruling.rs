@@ -71,17 +71,17 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         true => ClusterState::SwitchingOver,
         false => state(scene, &mut decision, is_changing_members),
     };
-    let is_all_seen = decision
-        .plan
-        .exist
-        .iter()
-        .all(|name| scene.running(name).is_some());
-    decision.wake = match (&scene.record.handing_to, is_all_seen) {
+    decision.wake = wake(scene, &decision.plan);
+    decision
+}
+
+fn wake(scene: &Scene<'_>, plan: &Plan) -> Option<u64> {
+    let is_all_seen = plan.exist.iter().all(|name| scene.running(name).is_some());
+    match (&scene.record.handing_to, is_all_seen) {
         (Some(_), _) => Some(handover::limit(scene)),
         (None, false) => Some(scene.now + AGAIN_MS),
         (None, true) => None,
-    };
-    decision
+    }
 }
 
 /// The step of a handover that is under way, or the beginning of one.
