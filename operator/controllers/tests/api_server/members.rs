@@ -174,6 +174,7 @@ impl Inner {
                 server.executed.insert(gtid(own, 1));
                 server.is_founded = true;
             }
+            Role::Retire => server.is_open = false,
             Role::Replica { source } => {
                 server.is_open = false;
                 server.wait_for = None;
@@ -276,6 +277,7 @@ fn report(name: &str, server: &Server, is_receiving: bool) -> Report {
     let is_settled = match server.order.as_ref().map(|order| &order.role) {
         Some(Role::Hold) => server.follows.is_none(),
         Some(Role::Primary { .. }) => server.is_open,
+        Some(Role::Retire) => !server.is_open,
         _ => true,
     };
     Report {
