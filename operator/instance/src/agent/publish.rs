@@ -337,6 +337,8 @@ impl Agent {
         };
         let server = &assignment.server;
         let in_force = &run.in_force;
+        // Who only has to be still is that with any parameters: a handover may be what a restart waits for.
+        let is_still = matches!(assignment.role, Role::Hold | Role::Retire);
         let is_considered = in_force.considered.0 == server.parameters
             && in_force.considered.1 == server.is_tls_required
             && in_force.awaiting.is_empty();
@@ -351,7 +353,7 @@ impl Agent {
                 self.plan().is_some_and(|steps| steps.is_empty()),
             ),
         };
-        if !is_idle || !is_considered || !is_done {
+        if !is_idle || !(is_still || is_considered) || !is_done {
             return false;
         }
         let Some(seen) = run.fresh() else {
