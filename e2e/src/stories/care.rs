@@ -116,6 +116,15 @@ pub(super) fn parameters(stage: &Stage) -> Result<String> {
     load.goes_on()?;
     cluster.more = "";
     cluster.apply(stage)?;
+    wait_until(
+        "every server restarted without it",
+        Duration::from_secs(180),
+        || {
+            let statement = "SELECT @@GLOBAL.innodb_sort_buffer_size";
+            Ok(all(stage, &cluster, statement, "1048576").unwrap_or(false))
+        },
+    )
+    .with_context(|| cluster.told(stage))?;
     cluster.wait_healthy(stage)?;
     let told = load::clean(&load.judge()?)?;
     cluster.remove(stage)?;
