@@ -11,6 +11,7 @@ use crate::stage::{Stage, wait_until};
 /// No statement of a story takes longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
+const ROUTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is applied.
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ impl Cluster<'_> {
         Ok(begun.elapsed())
     }
 
-    /// Waits until its status says that all is as asked.
+    /// Waits until its status says that all is as asked, and its Service answers.
     pub fn wait_healthy(&self, stage: &Stage) -> Result<Duration> {
         self.wait_healthy_within(stage, HEALTHY_WITHIN)
     }
@@ -122,7 +123,20 @@ impl Cluster<'_> {
                 Ok(is_healthy && object["status"]["readyInstances"].as_u64() == Some(self.instances.into()))
             },
         );
-        waited.with_context(|| self.told(stage))
+        let waited = waited.with_context(|| self.told(stage))?;
+        self.wait_routed(stage)?;
+        Ok(waited)
+    }
+
+    /// Nodes learn of a Service's endpoint up to a second after it is written: until then they refuse.
+    fn wait_routed(&self, stage: &Stage) -> Result<()> {
+        if !stage.has_nodes() {
+            return Ok(());
+        }
+        wait_until("the primary Service answers", ROUTED_WITHIN, || {
+            self.query(stage, "primary", "SELECT 1").map(|_| true)
+        })
+        .map(drop)
     }
 
     /// Waits until the status satisfies this; the error shows what it says.

@@ -108,7 +108,7 @@ impl Agent {
         let may_stay_open = self
             .promise
             .assignment()
-            .is_some_and(|assignment| !must_close(&assignment.role));
+            .is_some_and(|assignment| may_stay_open(&assignment.role));
         if let Some(run) = self.run.as_mut() {
             let is_closed = run.seen.as_ref().is_none_or(|seen| steps::is_closed(&seen.facts));
             run.close_by = match may_stay_open || is_closed {
@@ -131,7 +131,7 @@ impl Agent {
     }
 }
 
-/// By force, if it does not come about in time.
-fn must_close(role: &Role) -> bool {
-    !matches!(role, Role::Primary { .. } | Role::Retire | Role::Found)
+/// All others are closed, by force if it does not come about in time.
+fn may_stay_open(role: &Role) -> bool {
+    matches!(role, Role::Primary { .. } | Role::Retire | Role::Found)
 }

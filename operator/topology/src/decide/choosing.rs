@@ -81,13 +81,8 @@ fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> 
 /// Those whose data count and who answer, or may yet. Who has no room is left out if the others are
 /// enough: it could not be opened, and what only it has was never acknowledged.
 fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
-    let is_full = |name: &str| {
-        scene
-            .connected(name)
-            .is_some_and(|(_, report)| report.is_out_of_room())
-    };
     let voters = scene.record.voters.keys();
-    let roomy = voters.filter(|name| scene.counted(name).is_some() && !is_full(name));
+    let roomy = voters.filter(|name| scene.counted(name).is_some() && !scene.is_out_of_room(name));
     let can_spare = roomy.count() >= scene.quorum();
     let recorded = scene
         .record
@@ -99,7 +94,7 @@ fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
         .map(|(name, _)| name)
         .filter(may_count)
         .map(String::as_str)
-        .filter(move |name| !(can_spare && is_full(name)))
+        .filter(move |name| !(can_spare && scene.is_out_of_room(name)))
 }
 
 /// Those who count and follow nobody, in this term: what they have is all that they will have.

@@ -2,7 +2,7 @@
 //! Must not move the role before the old primary was seen closed, and the new one to hold all that it has.
 
 use super::restarts;
-use super::scene::{Running, Scene, everything};
+use super::scene::{Running, Scene, everything, is_near, lacks};
 use crate::assignment::Role;
 use crate::decision::{Hindrance, Occasion, Reason, Refusal};
 use crate::record::Record;
@@ -11,14 +11,12 @@ use crate::record::Record;
 const LIMIT_MS: u64 = 5_000;
 /// After one that was taken back nobody tries at once again.
 const AGAIN_MS: u64 = 30_000;
-/// Who lacks more would keep writes waiting.
-const BACKLOG_LIMIT: u128 = 1_000;
 const LAG_LIMIT_MS: u64 = 1_500;
 
 /// What comes of a handover that the record speaks of: the next epoch, the end of it, or nothing yet.
 pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)> {
-    let target = scene.counted(to).filter(|at| scene.follows_primary(*at));
-    if let Some((primary, target)) = retired(scene).zip(scene.counted(to))
+    let target = scene.counted(to);
+    if let Some((primary, target)) = retired(scene).zip(target)
         && primary.server.executed == everything(target.server)
     {
         let mut record = scene.record.next_epoch();
@@ -26,11 +24,11 @@ pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)>
         record.handing_to = None;
         record.cut = Some(primary.server.executed.clone());
         let epoch = record.term.epoch;
-        let primary = to.to_owned();
+        let primary = record.primary.clone();
         return Some((record, Reason::Opening { primary, epoch }));
     }
     let since = scene.seen.handing_since.unwrap_or(scene.now);
-    let why = match target {
+    let why = match target.filter(|at| scene.follows_primary(*at)) {
         None => Hindrance::TargetGone,
         Some(_) if scene.now.saturating_sub(since) > LIMIT_MS => Hindrance::TooLong,
         Some(_) => return None,
@@ -60,15 +58,14 @@ pub(super) fn begin(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusa
     let why = occasion(scene)?;
     let is_too_soon = (scene.seen.taken_back_at)
         .is_some_and(|at| why != Occasion::PodEnds && scene.now.saturating_sub(at) < AGAIN_MS);
-    let primary = scene.primary().to_owned();
+    let from = scene.primary().to_owned();
     let Some(to) = successor(scene, why).filter(|_| !is_too_soon && is_steady(scene)) else {
         let is_worth_a_word = matches!(why, Occasion::Asked | Occasion::Removed);
-        return is_worth_a_word.then_some(Err(Refusal::NoSuccessor { primary }));
+        return is_worth_a_word.then_some(Err(Refusal::NoSuccessor { primary: from }));
     };
-    let mut record = scene.record.revised();
-    record.handing_to = Some(to.to_owned());
     let to = to.to_owned();
-    let from = primary;
+    let mut record = scene.record.revised();
+    record.handing_to = Some(to.clone());
     Some(Ok((record, Reason::HandingOver { from, to, why })))
 }
 
@@ -119,9 +116,7 @@ fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Option<&'a str> {
         is_asked && scene.is_wanted(name) && keeps_up(scene, primary, name)
     });
     fit.min_by_key(|name| {
-        let lacks = scene
-            .counted(name)
-            .map(|at| primary.server.executed.subtract(&everything(at.server)).count());
+        let lacks = scene.counted(name).map(|at| lacks(primary, at));
         (
             why == Occasion::Update && restarts::is_outdated(scene.seen, name),
             lacks,
@@ -137,7 +132,6 @@ fn keeps_up(scene: &Scene<'_>, primary: Running<'_>, name: &str) -> bool {
     let stays = pod.is_some_and(|pod| !pod.is_terminating && pod.ip.is_some());
     let follows = at.server.follows.as_ref();
     let is_applying = follows.is_some_and(|follows| follows.is_applying && follows.acknowledges);
-    let lacks = primary.server.executed.subtract(&everything(at.server)).count();
-    let is_near = at.server.lag_ms.is_some_and(|lag| lag <= LAG_LIMIT_MS);
-    stays && is_applying && is_near && lacks <= BACKLOG_LIMIT
+    let has_applied = at.server.lag_ms.is_some_and(|lag| lag <= LAG_LIMIT_MS);
+    stays && is_applying && has_applied && is_near(primary, at)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::{Running, Scene, everything};
+use super::scene::{Running, Scene, everything, is_near};
 use crate::assignment::Role;
 use crate::decision::Reason;
 use crate::record::{Leaving, Record, Voter};
@@ -100,21 +100,14 @@ fn has_proved(scene: &Scene<'_>) -> bool {
     proof.is_some_and(|proof| proof.term == scene.record.term && proof.wait_for >= scene.record.wait_for)
 }
 
-/// A replica that lacks more would hold up every commit until it has them.
-const BACKLOG_LIMIT: u128 = 1_000;
-
 /// Replicas that would acknowledge a commit of this moment soon.
 fn near(scene: &Scene<'_>) -> usize {
     let Some(primary) = scene.living_primary() else {
         return 0;
     };
-    let is_near = |name: &&str| {
-        scene.running(name).is_some_and(|at| {
-            let lacks = primary.server.executed.subtract(&everything(at.server));
-            lacks.count() <= BACKLOG_LIMIT
-        })
-    };
-    scene.receiving().into_iter().filter(is_near).count()
+    let receiving = scene.receiving().into_iter();
+    let running = receiving.filter_map(|name| scene.running(name));
+    running.filter(|at| is_near(primary, *at)).count()
 }
 
 /// Only with so many replicas there: commits would wait for ever otherwise.

@@ -164,12 +164,7 @@ fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
 
 fn full(scene: &Scene<'_>) -> BTreeSet<String> {
     let names = scene.existing().into_iter();
-    let is_full = |name: &String| {
-        scene
-            .connected(name)
-            .is_some_and(|(_, report)| report.is_out_of_room())
-    };
-    names.filter(is_full).collect()
+    names.filter(|name| scene.is_out_of_room(name)).collect()
 }
 
 fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {

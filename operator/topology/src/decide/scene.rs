@@ -11,6 +11,8 @@ use crate::report::{Process, Report, ServerSeen};
 
 /// mysqld's own port in every Pod.
 pub(super) const PORT: u16 = 3306;
+/// A replica that lacks more transactions would hold up every commit until it has them.
+const BACKLOG_LIMIT: u128 = 1_000;
 /// Facts older than this say nothing of now.
 const FACTS_LIMIT_MS: u64 = 5_000;
 
@@ -33,6 +35,16 @@ pub(super) struct Running<'a> {
 /// All that it has, applied or not.
 pub(super) fn everything(server: &ServerSeen) -> GtidSet {
     server.executed.union(&server.received)
+}
+
+/// How many transactions of the other it has not even received.
+pub(super) fn lacks(of: Running<'_>, at: Running<'_>) -> u128 {
+    of.server.executed.subtract(&everything(at.server)).count()
+}
+
+/// It would acknowledge a commit of this moment soon.
+pub(super) fn is_near(primary: Running<'_>, at: Running<'_>) -> bool {
+    lacks(primary, at) <= BACKLOG_LIMIT
 }
 
 /// The report of an open connection.
@@ -100,6 +112,12 @@ impl<'a> Scene<'a> {
         connected(self.seen, name)
     }
 
+    /// It answers, and says that its volume takes nothing more.
+    pub(super) fn is_out_of_room(&self, name: &str) -> bool {
+        self.connected(name)
+            .is_some_and(|(_, report)| report.is_out_of_room())
+    }
+
     pub(super) fn voter(&self, name: &str) -> Option<&'a Voter> {
         self.record.voters.get(name)
     }
@@ -160,8 +178,10 @@ impl<'a> Scene<'a> {
         voters
             .map(|(name, _)| name.as_str())
             .filter(|name| {
-                self.counted(name)
-                    .is_some_and(|running| self.follows_primary(running) && !running.report.is_out_of_room())
+                let follows = self
+                    .counted(name)
+                    .is_some_and(|running| self.follows_primary(running));
+                follows && !self.is_out_of_room(name)
             })
             .collect()
     }
