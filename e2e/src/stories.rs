@@ -140,6 +140,10 @@ pub const ALL: &[Story] = &[
         "the founder's node lost while a cluster is born",
         birth::node_lost_after_found,
     ),
+    long(
+        "a cluster comes up after the API server was away in the middle of it",
+        birth::api_down,
+    ),
     on_ground("two clusters of one name in two namespaces", birth::two_of_a_name),
     on_ground(
         "agents are reached by the operator alone, MySQL by applications",

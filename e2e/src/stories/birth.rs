@@ -12,6 +12,8 @@ use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
+const OUTAGE: Duration = Duration::from_secs(120);
+
 /// Applied, Ready, and a row written and read through both Services.
 pub(super) fn from_one_manifest(stage: &Stage) -> Result<String> {
     operator::installed(stage)?;
@@ -172,13 +174,43 @@ pub(super) fn node_lost_after_found(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     let begun = cluster.create(stage)?;
+    let founder = founder(stage, &cluster)?;
+    node_lost(stage, &cluster, &founder, begun)
+}
+
+/// The API server is away for two minutes, from the moment at which a founder is recorded.
+pub(super) fn api_down(stage: &Stage) -> Result<String> {
+    operator::installed(stage)?;
+    let cluster = Cluster {
+        namespace: "born-blind",
+        ..Cluster::default()
+    };
+    let begun = cluster.create(stage)?;
+    founder(stage, &cluster)?;
+    let at = begun.elapsed();
+    let fault = Fault::api_down().inject(stage.ground()?)?;
+    // The fault itself: nothing can be seen while it lasts.
+    std::thread::sleep(OUTAGE);
+    fault.heal()?;
+    let back = cluster.wait_healthy(stage)?;
+    let told = load::clean(&Load::start(stage, &cluster)?.judge()?)?;
+    cluster.remove(stage)?;
+    Ok(format!(
+        "the API server away {:.1} s after the manifest, for {} s; Healthy {:.0} s after its return; {told}",
+        at.as_secs_f64(),
+        OUTAGE.as_secs(),
+        back.as_secs_f64()
+    ))
+}
+
+/// Waits for the record of a founder; gives its name.
+fn founder(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
     let mut founder = None;
     wait_until("the record of a founder", Duration::from_secs(120), || {
-        founder = recorded(stage, &cluster)?;
+        founder = recorded(stage, cluster)?;
         Ok(founder.is_some())
     })?;
-    let (_, founder) = founder.context("there is no founder")?;
-    node_lost(stage, &cluster, &founder, begun)
+    founder.map(|(_, name)| name).context("there is no founder")
 }
 
 /// SIGKILL to every controller; gives how many there were.

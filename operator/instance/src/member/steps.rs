@@ -104,6 +104,7 @@ pub(crate) fn steps(view: &View<'_>) -> Vec<Step> {
     }
     steps.extend(match &view.assignment.role {
         Role::Hold => hold(view.facts),
+        Role::Found | Role::Primary { .. } if !is_the_recorded(view) => diverged(view.facts),
         Role::Found => found(view),
         Role::Retire => retire(view.facts),
         Role::Replica { .. } if is_diverged(view) => diverged(view.facts),
@@ -217,6 +218,15 @@ fn found(view: &View<'_>) -> Vec<Step> {
 /// mysqld starts offline: nobody shall read what crash recovery brought back before it is proved.
 fn let_in(facts: &Facts) -> Option<Step> {
     flag(facts, Setting::OfflineMode).then_some(Step::LetIn)
+}
+
+/// A primary's data are named in the record: others, or none, are never opened in their place, also where no
+/// controller is there to see that the volume is another one.
+fn is_the_recorded(view: &View<'_>) -> bool {
+    let record = view.assignment.record.as_ref();
+    let voter = record.and_then(|record| record.voters.get(&view.assignment.member));
+    let recorded = voter.and_then(|voter| voter.incarnation);
+    recorded.is_none_or(|recorded| recorded == view.facts.server_uuid)
 }
 
 /// It holds what nobody was promised: once it has followed, nobody can tell. The order may have been given

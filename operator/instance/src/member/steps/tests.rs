@@ -8,7 +8,7 @@ use sql::settings::{Settings, Value};
 use sql::status::{Failure, Plugin, SemiSyncSource};
 use topology::assignment::Server;
 use topology::gtid::GtidSet;
-use topology::record::Record;
+use topology::record::{Record, Voter};
 use topology::term::Term;
 
 use super::*;
@@ -327,6 +327,25 @@ fn a_primary_opens_step_by_step() {
     let open = just_started(PRIMARY).waiting(0).open().proved();
     open.gives(&[]);
     assert!(is_open(&open.facts));
+}
+
+#[test]
+fn other_data_than_the_recorded_never_open() {
+    for role in [PRIMARY, Role::Found] {
+        let of = |incarnation: &str| {
+            let mut case = just_started(role.clone());
+            let voter = Voter {
+                incarnation: Some(incarnation.parse().unwrap()),
+                ..Voter::default()
+            };
+            let record = case.assignment.record.as_mut().unwrap();
+            record.voters = BTreeMap::from([("db-0".to_owned(), voter)]);
+            case
+        };
+        assert!(!of(ME).steps().is_empty());
+        of(OTHER).gives(&[]);
+        of(OTHER).open().proved().gives(&[Step::Close]);
+    }
 }
 
 #[test]
