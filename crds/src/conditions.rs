@@ -103,6 +103,20 @@ words! {
         DeadlineExceeded,
         /// `spec.suspend` is true.
         SuspendedBySpec,
+        /// It waits for something; the message says for what.
+        Waiting,
+        /// What was asked for is done.
+        Completed,
+        /// It was only to be said what would be done, and it could be done.
+        DryRun,
+        /// There is no cluster of that name in the namespace.
+        ClusterNotFound,
+        /// It cannot be done as it was asked for; the message says what to change.
+        NotPossible,
+        /// It took longer than it may, and was undone.
+        TakenBack,
+        /// Something else changed what it was about, such as a failover.
+        Superseded,
     }
 }
 
@@ -122,6 +136,14 @@ impl ConditionType {
                 AwaitingApproval,
                 Creating,
                 Deleting,
+                Waiting,
+                Completed,
+                DryRun,
+                ClusterNotFound,
+                NotPossible,
+                TakenBack,
+                Superseded,
+                DeadlineExceeded,
             ],
             Self::PrimaryAvailable => &[
                 NotObserved,
@@ -150,6 +172,7 @@ impl ConditionType {
                 Resizing,
                 Recovering,
                 Deleting,
+                Waiting,
             ],
             Self::Stalled => &[
                 SpecRefused,
@@ -161,6 +184,10 @@ impl ConditionType {
                 PlanRefused,
                 DeadlineExceeded,
                 AwaitingApproval,
+                ClusterNotFound,
+                NotPossible,
+                TakenBack,
+                Superseded,
             ],
             Self::Suspended => &[SuspendedBySpec],
         }

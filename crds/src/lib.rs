@@ -10,6 +10,12 @@ pub mod cluster;
 pub mod conditions;
 pub mod parameters;
 mod schema;
+#[allow(
+    clippy::duplicated_attributes,
+    unreachable_pub,
+    reason = "columns repeat their keys; KubeSchema copies structs, with their `pub`, into functions"
+)]
+pub mod switchover;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_core::CustomResourceExt;
@@ -22,8 +28,8 @@ pub const CATEGORY: &str = "holdfast";
 
 /// Every definition, as it is to be applied.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![schema::finished(
-        cluster::MySQLCluster::crd(),
-        cluster::name_rules(),
-    )]
+    vec![
+        schema::finished(cluster::MySQLCluster::crd(), cluster::name_rules()),
+        schema::finished(switchover::Switchover::crd(), Vec::new()),
+    ]
 }

@@ -29,7 +29,7 @@ pub(crate) fn finished(
             continue;
         };
         without_nulls(root);
-        root.x_kubernetes_validations = Some(rules.clone());
+        root.x_kubernetes_validations = Some(rules.clone()).filter(|rules| !rules.is_empty());
         if let Some(status) = root
             .properties
             .as_mut()

@@ -181,34 +181,42 @@ fn all_kinds_are_of_one_group_and_category() {
 /// What a person sees in `kubectl get` and selects by.
 #[test]
 fn columns_and_selectors_are_these() {
-    let cluster = definitions().remove(0);
-    let version = &cluster["spec"]["versions"][0];
-    let columns = |wide: bool| {
-        let all = version["additionalPrinterColumns"].as_array().unwrap().iter();
-        let names = all
-            .filter(|column| (column["priority"] == 1) == wide)
-            .map(|column| column["name"].as_str());
-        names.map(Option::unwrap).collect::<Vec<_>>().join(" ")
+    let seen = |definition: &Value| {
+        let version = &definition["spec"]["versions"][0];
+        let columns = |wide: bool| {
+            let all = version["additionalPrinterColumns"].as_array().unwrap().iter();
+            let names = all
+                .filter(|column| (column["priority"] == 1) == wide)
+                .map(|column| column["name"].as_str());
+            names.map(Option::unwrap).collect::<Vec<_>>().join(" ")
+        };
+        let selectable = version["selectableFields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|field| field["jsonPath"].as_str());
+        let selectable: Vec<_> = selectable.map(Option::unwrap).collect();
+        [columns(false), columns(true), selectable.join(" ")]
     };
-    assert_eq!(columns(false), "Ready State Primary Instances Version Age");
-    assert_eq!(columns(true), "Epoch Redundant Reason");
-    let selectable = version["selectableFields"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|field| field["jsonPath"].as_str());
-    let selectable: Vec<_> = selectable.map(Option::unwrap).collect();
+    let definitions = definitions();
     assert_eq!(
-        selectable,
+        seen(&definitions[0]),
         [
-            ".spec.version",
-            ".spec.deletionPolicy",
-            ".status.state",
-            ".status.primary.name"
+            "Ready State Primary Instances Version Age",
+            "Epoch Redundant Reason",
+            ".spec.version .spec.deletionPolicy .status.state .status.primary.name",
         ]
     );
     assert_eq!(
-        version["subresources"]["scale"]["specReplicasPath"],
+        definitions[0]["spec"]["versions"][0]["subresources"]["scale"]["specReplicasPath"],
         ".spec.instances"
+    );
+    assert_eq!(
+        seen(&definitions[1]),
+        [
+            "Cluster State From To Milliseconds Age",
+            "Message",
+            ".spec.cluster .status.state",
+        ]
     );
 }

@@ -1,4 +1,4 @@
-//! Every rule and bound of the kinds, tried without a server on the cases of rules.yaml.
+//! Every rule and bound of the kinds, tried without a server on the cases of their files.
 //! Must not repeat the rules: it runs those of the generated definition.
 
 #![cfg(test)]
@@ -6,13 +6,16 @@
 mod schema_check;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use kube_core::cel::{ErrorKind, Validator};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct Cases {
+    kind: String,
     base: Value,
     cases: Vec<Case>,
 }
@@ -33,13 +36,18 @@ fn usual_name() -> String {
     "orders".into()
 }
 
-fn cases() -> Cases {
-    serde_yaml::from_str(include_str!("rules.yaml")).unwrap()
+fn all() -> Vec<Cases> {
+    [include_str!("rules.yaml"), include_str!("switchover-rules.yaml")]
+        .map(|text| serde_yaml::from_str(text).unwrap())
+        .into()
 }
 
-fn schema() -> Value {
-    let definition = crds::definitions().remove(0);
-    let version = definition.spec.versions.into_iter().next().unwrap();
+fn schema(kind: &str) -> Value {
+    let definitions = crds::definitions();
+    let definition = definitions
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind);
+    let version = definition.unwrap().spec.versions.into_iter().next().unwrap();
     serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap()
 }
 
@@ -62,15 +70,26 @@ fn merge(base: &mut Value, patch: &Value) {
     }
 }
 
-fn object(base: &Value, name: &str, patch: &Value) -> Value {
-    let mut spec = base.clone();
-    merge(&mut spec, patch);
-    json!({
-        "apiVersion": "mysql.holdfast.dev/v1alpha1",
-        "kind": "MySQLCluster",
-        "metadata": { "name": name },
-        "spec": spec,
-    })
+impl Cases {
+    fn object(&self, name: &str, patch: &Value) -> Value {
+        let mut spec = self.base.clone();
+        merge(&mut spec, patch);
+        json!({
+            "apiVersion": "mysql.holdfast.dev/v1alpha1",
+            "kind": self.kind,
+            "metadata": { "name": name },
+            "spec": spec,
+        })
+    }
+
+    fn new(&self, case: &Case) -> Value {
+        self.object(&case.name, case.spec.as_ref().unwrap_or(&json!({})))
+    }
+
+    fn said(&self, schema: &Value, case: &Case) -> Vec<String> {
+        let old = case.was.as_ref().map(|was| self.object(&case.name, was));
+        verdict(schema, &self.new(case), old.as_ref())
+    }
 }
 
 /// What a server would say: bounds first, rules only when those hold.
@@ -93,19 +112,18 @@ fn verdict(schema: &Value, object: &Value, old: Option<&Value>) -> Vec<String> {
 
 #[test]
 fn every_case_is_accepted_or_refused_as_written() {
-    let (schema, Cases { base, cases }) = (schema(), cases());
     let mut wrong = Vec::new();
-    for case in &cases {
-        let nothing = json!({});
-        let new = object(&base, &case.name, case.spec.as_ref().unwrap_or(&nothing));
-        let old = case.was.as_ref().map(|was| object(&base, &case.name, was));
-        let said = verdict(&schema, &new, old.as_ref()).join("; ");
-        let right = match &case.refused {
-            None => said.is_empty(),
-            Some(words) => said.contains(words.as_str()),
-        };
-        if !right {
-            wrong.push(format!("{}: wanted {:?}, got {said:?}", case.about, case.refused));
+    for cases in all() {
+        let schema = schema(&cases.kind);
+        for case in &cases.cases {
+            let said = cases.said(&schema, case).join("; ");
+            let right = match &case.refused {
+                None => said.is_empty(),
+                Some(words) => said.contains(words.as_str()),
+            };
+            if !right {
+                wrong.push(format!("{}: wanted {:?}, got {said:?}", case.about, case.refused));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -113,31 +131,29 @@ fn every_case_is_accepted_or_refused_as_written() {
 
 #[test]
 fn the_cases_tell_themselves_apart() {
-    let cases = cases().cases;
-    let names: BTreeSet<_> = cases.iter().map(|case| &case.about).collect();
-    assert_eq!(names.len(), cases.len());
+    for cases in all() {
+        let names: BTreeSet<_> = cases.cases.iter().map(|case| &case.about).collect();
+        assert_eq!(names.len(), cases.cases.len());
+    }
 }
 
 /// A rule that no case trips is a rule that no one has seen refuse anything.
 #[test]
 fn every_rule_is_tripped_by_a_case() {
-    let (schema, Cases { base, cases }) = (schema(), cases());
-    let mut said = Vec::new();
-    for case in cases.iter().filter(|case| case.refused.is_some()) {
-        let nothing = json!({});
-        let new = object(&base, &case.name, case.spec.as_ref().unwrap_or(&nothing));
-        let old = case.was.as_ref().map(|was| object(&base, &case.name, was));
-        said.extend(verdict(&schema, &new, old.as_ref()));
-    }
-    let mut messages = Vec::new();
-    collect_messages(&schema, &mut messages);
-    assert!(messages.len() > 25, "{}", messages.len());
-    for message in messages {
-        let tripped = said.iter().any(|said| said.contains(&message));
-        assert!(
-            tripped || message.starts_with("replication.mode cannot change"),
-            "no case for: {message}"
-        );
+    for cases in all() {
+        let schema = schema(&cases.kind);
+        let refused = cases.cases.iter().filter(|case| case.refused.is_some());
+        let said: Vec<String> = refused.flat_map(|case| cases.said(&schema, case)).collect();
+        let mut messages = Vec::new();
+        collect_messages(&schema, &mut messages);
+        assert!(messages.len() > 2, "{}", messages.len());
+        for message in messages {
+            let tripped = said.iter().any(|said| said.contains(&message));
+            assert!(
+                tripped || message.starts_with("replication.mode cannot change"),
+                "no case for: {message}"
+            );
+        }
     }
 }
 
@@ -169,28 +185,31 @@ fn collect_messages(schema: &Value, messages: &mut Vec<String>) {
 /// The mode has one value today, so no real update can change it: the rule is tried on its own.
 #[test]
 fn the_replication_mode_cannot_change() {
-    let mut schema = schema();
+    let cases = all().remove(0);
+    let mut schema = schema(&cases.kind);
     let mode = schema
         .pointer_mut("/properties/spec/properties/replication/properties/mode")
         .unwrap();
     mode.as_object_mut().unwrap().remove("enum");
-    let base = cases().base;
-    let old = object(&base, "orders", &json!({ "replication": { "mode": "SemiSync" } }));
-    let new = object(&base, "orders", &json!({ "replication": { "mode": "Async" } }));
+    let of = |mode: &str| cases.object("orders", &json!({ "replication": { "mode": mode } }));
     assert!(
-        verdict(&schema, &new, Some(&old))
+        verdict(&schema, &of("Async"), Some(&of("SemiSync")))
             .join("")
             .contains("replication.mode cannot change")
     );
 }
 
-#[test]
-fn what_the_cases_accept_reads_as_the_type_and_back() {
-    let Cases { base, cases } = cases();
-    for case in cases.iter().filter(|case| case.refused.is_none()) {
-        let text = object(&base, &case.name, case.spec.as_ref().unwrap_or(&json!({})));
-        let read: crds::cluster::MySQLCluster = serde_json::from_value(text).expect(&case.about);
+fn reads_and_writes<K: DeserializeOwned + Serialize + PartialEq + Debug>(cases: &Cases) {
+    for case in cases.cases.iter().filter(|case| case.refused.is_none()) {
+        let read: K = serde_json::from_value(cases.new(case)).expect(&case.about);
         let again = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
         assert_eq!(read, again, "{}", case.about);
     }
+}
+
+#[test]
+fn what_the_cases_accept_reads_as_the_type_and_back() {
+    let all = all();
+    reads_and_writes::<crds::cluster::MySQLCluster>(&all[0]);
+    reads_and_writes::<crds::switchover::Switchover>(&all[1]);
 }

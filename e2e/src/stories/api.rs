@@ -31,62 +31,59 @@ fn merge(base: &mut Value, patch: &Value) {
     }
 }
 
-fn object(base: &Value, name: &str, patch: &Value) -> Value {
-    let mut spec = base.clone();
+/// A MySQLCluster is only tried, or made suspended, so that nothing runs.
+fn object(cases: &Value, name: &str, patch: &Value, is_kept: bool) -> Value {
+    let mut spec = cases["base"].clone();
     merge(&mut spec, patch);
+    if is_kept && cases["kind"] == "MySQLCluster" {
+        spec["suspend"] = json!(true);
+    }
     json!({
         "apiVersion": "mysql.holdfast.dev/v1alpha1",
-        "kind": "MySQLCluster",
+        "kind": cases["kind"],
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     })
 }
 
-/// Every rule in both directions; objects are only tried, or made suspended, so that nothing runs.
+/// What the server says to one case, as an error or not.
+fn tried(stage: &Stage, cases: &Value, case: &Value) -> Result<Result<()>> {
+    let name = case["name"].as_str().unwrap_or("orders");
+    let spec = case.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let Some(was) = case.get("was").filter(|was| !was.is_null()) else {
+        let now = object(cases, name, &spec, false);
+        let told = stage.k("create --dry-run=server -f -").input(&now.to_string());
+        return Ok(told.map(drop));
+    };
+    let (before, now) = (object(cases, name, was, true), object(cases, name, &spec, true));
+    stage.k("create -f -").input(&before.to_string())?;
+    let told = stage.k("replace --dry-run=server -f -").input(&now.to_string());
+    let kind = cases["kind"].as_str().unwrap_or_default();
+    stage
+        .k(&format!(
+            "delete {kind} {name} -n {NAMESPACE} --wait=true --timeout=60s"
+        ))
+        .run()?;
+    Ok(told.map(drop))
+}
+
+/// Every rule of every kind in both directions.
 pub(super) fn rules(stage: &Stage) -> Result<String> {
     operator::installed(stage)?;
     stage.delete_namespace(NAMESPACE)?;
     stage.namespace(NAMESPACE)?;
-    let path = checkout()?.join("crds/tests/rules.yaml");
-    let cases: Value = serde_yaml::from_str(&std::fs::read_to_string(path)?)?;
-    let base = &cases["base"];
-    let list = cases["cases"].as_array().context("no list of cases")?;
     let (mut refused, mut taken) = (0, 0);
-    for case in list {
-        let about = case["about"].as_str().unwrap_or_default();
-        let name = case["name"].as_str().unwrap_or("orders");
-        let spec = case.get("spec").cloned().unwrap_or_else(|| json!({}));
-        let mut is_made = false;
-        if let Some(was) = case.get("was").filter(|was| !was.is_null()) {
-            let mut before = object(base, name, was);
-            before["spec"]["suspend"] = json!(true);
-            stage
-                .k("create -f -")
-                .input(&before.to_string())
-                .with_context(|| about.to_owned())?;
-            is_made = true;
-        }
-        let mut now = object(base, name, &spec);
-        if is_made {
-            now["spec"]["suspend"] = json!(true);
-        }
-        let verb = if is_made {
-            "replace --dry-run=server -f -"
-        } else {
-            "create --dry-run=server -f -"
-        };
-        let told = stage.k(verb).input(&now.to_string());
-        match (case["refused"].as_str(), told) {
-            (None, Ok(_)) => taken += 1,
-            (Some(words), Err(error)) if format!("{error:#}").contains(words) => refused += 1,
-            (wanted, told) => bail!("{about}: wanted {wanted:?}, the server said {told:?}"),
-        }
-        if is_made {
-            stage
-                .k(&format!(
-                    "delete mysqlcluster {name} -n {NAMESPACE} --wait=true --timeout=60s"
-                ))
-                .run()?;
+    for file in ["rules.yaml", "switchover-rules.yaml"] {
+        let path = checkout()?.join("crds/tests").join(file);
+        let cases: Value = serde_yaml::from_str(&std::fs::read_to_string(path)?)?;
+        for case in cases["cases"].as_array().context("no list of cases")? {
+            let about = case["about"].as_str().unwrap_or_default();
+            let told = tried(stage, &cases, case).with_context(|| about.to_owned())?;
+            match (case["refused"].as_str(), told) {
+                (None, Ok(())) => taken += 1,
+                (Some(words), Err(error)) if format!("{error:#}").contains(words) => refused += 1,
+                (wanted, told) => bail!("{about}: wanted {wanted:?}, the server said {told:?}"),
+            }
         }
     }
     stage.delete_namespace(NAMESPACE)?;

@@ -288,6 +288,32 @@ pub enum Hindrance {
     TargetGone,
 }
 
+/// Why a member cannot take over from a primary that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unfit {
+    /// The cluster has no such member, or will not keep it.
+    NotWanted,
+    /// It does not follow the primary, or its data do not count.
+    NotFollowing,
+    /// Its Pod is being deleted.
+    Ending,
+    /// It lacks or has not applied too much.
+    Behind,
+    /// With it as primary too few others would acknowledge.
+    Alone,
+}
+
+/// What a handover waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// The primary is not open.
+    Opening,
+    /// Members are added or removed, or more replicas are to acknowledge.
+    Membership,
+    /// One was taken back a moment ago.
+    Pause,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SeedReason {
     /// It is empty, and the history is too long or not whole in the binary logs.
@@ -325,5 +351,10 @@ pub enum Refusal {
     /// A failover is possible, and the spec leaves it to a person.
     AwaitingApproval { primary: String },
     /// Another is to be primary, and nobody can take over now.
-    NoSuccessor { primary: String },
+    NoSuccessor {
+        primary: String,
+        unfit: BTreeMap<String, Unfit>,
+    },
+    /// Another is to be primary, and something comes first.
+    HandoverWaits { primary: String, why: Wait },
 }

@@ -40,12 +40,29 @@ impl Spec {
 }
 
 /// The primary is to be another one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Switchover {
     /// Who; `None` leaves the choice to the operator.
     pub target: Option<String>,
+    /// Only a failover is approved: nothing is asked of a primary that is well.
+    pub is_forced: bool,
+    /// For how long writes may be stopped.
+    pub budget_ms: u64,
 }
+
+impl Default for Switchover {
+    fn default() -> Self {
+        Self {
+            target: None,
+            is_forced: false,
+            budget_ms: HANDOVER_LIMIT_MS,
+        }
+    }
+}
+
+/// For closing a primary, and for another to have all of it, unless somebody says otherwise.
+pub const HANDOVER_LIMIT_MS: u64 = 5_000;
 
 /// Milliseconds on the controller's monotonic clock.
 pub type Timestamp = u64;

@@ -34,7 +34,8 @@ pub struct Record {
     /// raised, never below it.
     pub wait_for: u16,
     /// All that counts of the epochs before: what the primary had when this epoch began. What an
-    /// older primary holds beyond it was never acknowledged.
+    /// older primary holds beyond it was never acknowledged. While the next primary is chosen it is still
+    /// that of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<GtidSet>,
 }
@@ -90,7 +91,7 @@ impl Record {
             tag: None,
         };
         match &self.cut {
-            Some(cut) if all.highest(&epochs) < self.term.epoch => all.subtract(cut),
+            Some(cut) if !self.is_choosing && all.highest(&epochs) < self.term.epoch => all.subtract(cut),
             _ => GtidSet::new(),
         }
     }

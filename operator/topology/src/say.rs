@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason};
+use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason, Unfit, Wait};
 
 fn list(names: &BTreeSet<String>) -> String {
     match names.len() {
@@ -27,6 +27,24 @@ fn of_hindrance(why: Hindrance) -> &'static str {
     match why {
         Hindrance::TooLong => "it could not be closed in time, or the other did not catch up",
         Hindrance::TargetGone => "who was to take over does not follow it any more",
+    }
+}
+
+fn of_unfit(why: Unfit) -> &'static str {
+    match why {
+        Unfit::NotWanted => "is no member that stays",
+        Unfit::NotFollowing => "does not follow it",
+        Unfit::Ending => "has a Pod that is being deleted",
+        Unfit::Behind => "is too far behind",
+        Unfit::Alone => "would have too few others to acknowledge its writes",
+    }
+}
+
+fn of_wait(why: Wait) -> &'static str {
+    match why {
+        Wait::Opening => "it is open for writes",
+        Wait::Membership => "members have been added or removed",
+        Wait::Pause => "half a minute has passed since the last try was taken back",
     }
 }
 
@@ -142,12 +160,19 @@ impl fmt::Display for Refusal {
             ),
             Refusal::AwaitingApproval { primary } => write!(
                 f,
-                "{primary} is lost and another could take over; failover.policy is Manual: set it to Automatic to let it"
+                "{primary} is lost and another could take over; failover.policy is Manual: create a Switchover with force: true to let it"
             ),
-            Refusal::NoSuccessor { primary } => write!(
-                f,
-                "{primary} is to give its role up, and stays primary until a replica keeps up and enough others follow"
-            ),
+            Refusal::NoSuccessor { primary, unfit } => {
+                write!(f, "{primary} is to give its role up, and nobody can take over now")?;
+                let all = unfit.iter().enumerate();
+                all.into_iter().try_for_each(|(n, (name, why))| {
+                    let lead = if n == 0 { ": " } else { ", " };
+                    write!(f, "{lead}{name} {}", of_unfit(*why))
+                })
+            }
+            Refusal::HandoverWaits { primary, why } => {
+                write!(f, "{primary} is to give its role up, and does so when {}", of_wait(*why))
+            }
         }
     }
 }

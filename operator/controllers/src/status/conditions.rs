@@ -227,7 +227,9 @@ fn of_refusal(decision: &Decision) -> Option<Stall> {
             Refusal::HistoryDiverged { .. } | Refusal::MixedVolumes { .. } => Word::HistoryDiverged,
             Refusal::AwaitingApproval { .. } => Word::AwaitingApproval,
             // It may come back by itself.
-            Refusal::PrimaryUnreachable { .. } | Refusal::NoSuccessor { .. } => return None,
+            Refusal::PrimaryUnreachable { .. }
+            | Refusal::NoSuccessor { .. }
+            | Refusal::HandoverWaits { .. } => return None,
         };
         let message = refusal.to_string();
         Some(Stall { reason, message })

@@ -3,7 +3,7 @@
 
 use super::{Found, server};
 use crate::assignment::Role;
-use crate::gtid::{Source, Uuid};
+use crate::gtid::{GtidSet, Source, Uuid};
 use crate::observed::Observed;
 use crate::record::{Leaving, Record};
 use crate::report::{Process, Report, TroubleKind};
@@ -125,7 +125,6 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         term: next.term,
         is_choosing: true,
         handing_to: None,
-        cut: None,
         ..before.clone()
     };
     found.unless(*next == expected, "a claim changes more than the epoch");
@@ -262,7 +261,7 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     for (_, report, server) in &still {
         let all = server.executed.union(&server.received);
         let is_older = all.highest(&numbers) < chosen.highest(&numbers);
-        let is_covered = is_older || all.is_subset(&chosen);
+        let is_covered = is_older || all.is_subset(&chosen) || ended_before(before, &all, &chosen);
         let has_no_room = is_full(report);
         covered += usize::from(is_covered);
         full += usize::from(has_no_room && !is_covered);
@@ -281,6 +280,26 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         let is_known = voter.incarnation.is_none() || voter.incarnation == was;
         found.unless(is_known, format!("{name} is counted by the choice"));
     }
+}
+
+/// The primary's own transactions come to everybody in one order: who lacks one of them that the chosen has,
+/// and has none that the chosen lacks, has nothing else of that epoch either.
+fn ended_before(before: &Record, all: &GtidSet, chosen: &GtidSet) -> bool {
+    let (Some(cut), Some(primary)) = (&before.cut, before.voters.get(&before.primary)) else {
+        return false;
+    };
+    let numbers = Source {
+        uuid: before.identity,
+        tag: None,
+    };
+    let of_epoch = |set: GtidSet| {
+        let beyond = set.subtract(cut);
+        beyond
+            .sources()
+            .any(|source| Some(source.uuid) == primary.incarnation)
+    };
+    let is_last = chosen.highest(&numbers) + 1 == before.term.epoch;
+    is_last && of_epoch(chosen.subtract(all)) && !of_epoch(all.subtract(chosen))
 }
 
 fn voters(seen: &Observed, before: &Record, next: &Record, is_proved: bool, found: &mut Found) {

@@ -108,6 +108,18 @@ fn still<'a>(scene: &'a Scene<'_>) -> Vec<(&'a str, Running<'a>)> {
     still.collect()
 }
 
+/// It has a transaction that the primary wrote in the last epoch, and the other has not. These come to
+/// everybody in one order: whatever else the other has is not of that epoch, but of an earlier primary that
+/// nobody was promised, and came along with a replica that was not compared before it followed.
+fn leads(scene: &Scene<'_>, set: &GtidSet, other: &GtidSet) -> bool {
+    let primary = scene.voter(scene.primary()).and_then(|voter| voter.incarnation);
+    let Some(cut) = &scene.record.cut else {
+        return false;
+    };
+    let more = set.subtract(other).subtract(cut);
+    more.sources().any(|source| Some(source.uuid) == primary)
+}
+
 /// The longest history of the highest epoch; the primary before, if several are equal.
 fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
     let identity = scene.record.identity;
@@ -120,7 +132,11 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
         .collect();
     let epoch = all.iter().map(|(_, epoch, _)| *epoch).max().unwrap_or(0);
     let newest = || all.iter().filter(|(_, other, _)| *other == epoch);
-    let is_best = |set: &GtidSet| newest().all(|(_, _, other)| other.is_subset(set));
+    let is_last = epoch + 1 == scene.record.term.epoch;
+    let covers = |set: &GtidSet, other: &GtidSet| {
+        other.is_subset(set) || (is_last && leads(scene, set, other) && !leads(scene, other, set))
+    };
+    let is_best = |set: &GtidSet| newest().all(|(_, _, other)| covers(set, other));
     let best: Vec<_> = newest().filter(|(_, _, set)| is_best(set)).collect();
     let before = best.iter().find(|(name, ..)| *name == scene.primary());
     let Some((name, _, set)) = before.or(best.first()) else {

@@ -31,13 +31,17 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     if scene.record.acknowledged_by == 0 || reached < need {
         return None;
     }
-    if scene.spec.is_failover_manual {
+    let is_approved = scene
+        .spec
+        .switchover
+        .as_ref()
+        .is_some_and(|asked| asked.is_forced);
+    if scene.spec.is_failover_manual && !is_approved {
         return Some(Err(Refusal::AwaitingApproval { primary }));
     }
     let mut record = scene.record.next_epoch();
     record.is_choosing = true;
     record.handing_to = None;
-    record.cut = None;
     Some(Ok((record, Reason::FailingOver { from: primary, cause })))
 }
 

@@ -1,14 +1,15 @@
 //! A primary that is well gives its role to another: closed first, then followed by one that has everything.
 //! Must not move the role before the old primary was seen closed, and the new one to hold all that it has.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::restarts;
 use super::scene::{Running, Scene, everything, is_near, lacks};
 use crate::assignment::Role;
-use crate::decision::{Hindrance, Occasion, Reason, Refusal};
+use crate::decision::{Hindrance, Occasion, Reason, Refusal, Unfit, Wait};
+use crate::observed::HANDOVER_LIMIT_MS;
 use crate::record::Record;
 
-/// For closing the primary, and for the other to have all of it.
-const LIMIT_MS: u64 = 5_000;
 /// After one that was taken back nobody tries at once again.
 const AGAIN_MS: u64 = 30_000;
 const LAG_LIMIT_MS: u64 = 1_500;
@@ -30,7 +31,7 @@ pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)>
     let since = scene.seen.handing_since.unwrap_or(scene.now);
     let why = match target.filter(|at| scene.follows_primary(*at)) {
         None => Hindrance::TargetGone,
-        Some(_) if scene.now.saturating_sub(since) > LIMIT_MS => Hindrance::TooLong,
+        Some(_) if scene.now.saturating_sub(since) > limit_ms(scene) => Hindrance::TooLong,
         Some(_) => return None,
     };
     let mut record = scene.record.revised();
@@ -41,7 +42,13 @@ pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)>
 
 /// When to look again, if nothing changes.
 pub(super) fn limit(scene: &Scene<'_>) -> u64 {
-    scene.seen.handing_since.unwrap_or(scene.now) + LIMIT_MS + 1
+    scene.seen.handing_since.unwrap_or(scene.now) + limit_ms(scene) + 1
+}
+
+/// For closing the primary, and for the other to have all of it.
+fn limit_ms(scene: &Scene<'_>) -> u64 {
+    let asked = scene.spec.switchover.as_ref();
+    asked.map_or(HANDOVER_LIMIT_MS, |asked| asked.budget_ms)
 }
 
 /// The primary, closed in this term: it will never acknowledge anything in this epoch again, unless a
@@ -56,17 +63,43 @@ fn retired<'a>(scene: &Scene<'a>) -> Option<Running<'a>> {
 /// Whether the role is to move now, or why not although it should.
 pub(super) fn begin(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal>> {
     let why = occasion(scene)?;
-    let is_too_soon = (scene.seen.taken_back_at)
-        .is_some_and(|at| why != Occasion::PodEnds && scene.now.saturating_sub(at) < AGAIN_MS);
     let from = scene.primary().to_owned();
-    let Some(to) = successor(scene, why).filter(|_| !is_too_soon && is_steady(scene)) else {
-        let is_worth_a_word = matches!(why, Occasion::Asked | Occasion::Removed);
-        return is_worth_a_word.then_some(Err(Refusal::NoSuccessor { primary: from }));
+    let chosen = match wait(scene, why) {
+        Some(why) => Err(Refusal::HandoverWaits {
+            primary: from.clone(),
+            why,
+        }),
+        None => successor(scene, why).map_err(|unfit| Refusal::NoSuccessor {
+            primary: from.clone(),
+            unfit,
+        }),
     };
-    let to = to.to_owned();
+    let to = match chosen {
+        Ok(to) => to.to_owned(),
+        Err(refusal) => {
+            let is_worth_a_word = matches!(why, Occasion::Asked | Occasion::Removed);
+            return is_worth_a_word.then_some(Err(refusal));
+        }
+    };
     let mut record = scene.record.revised();
     record.handing_to = Some(to.clone());
     Some(Ok((record, Reason::HandingOver { from, to, why })))
+}
+
+/// What comes first: nothing else is being changed, and the primary serves.
+fn wait(scene: &Scene<'_>, why: Occasion) -> Option<Wait> {
+    let record = scene.record;
+    let is_leaving = record.voters.values().any(|voter| voter.leaving.is_some());
+    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
+    let is_too_soon = (scene.seen.taken_back_at)
+        .is_some_and(|at| why != Occasion::PodEnds && scene.now.saturating_sub(at) < AGAIN_MS);
+    if !is_open {
+        return Some(Wait::Opening);
+    }
+    if is_leaving || record.acknowledged_by != record.wait_for {
+        return Some(Wait::Membership);
+    }
+    is_too_soon.then_some(Wait::Pause)
 }
 
 /// Why the role is to move, if it is.
@@ -76,7 +109,7 @@ pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
     if pod.is_some_and(|pod| pod.is_terminating) {
         return Some(Occasion::PodEnds);
     }
-    if let Some(asked) = &scene.spec.switchover {
+    if let Some(asked) = scene.spec.switchover.as_ref().filter(|asked| !asked.is_forced) {
         let is_there = asked.target.as_deref() == Some(scene.primary());
         return (!is_there).then_some(Occasion::Asked);
     }
@@ -88,50 +121,57 @@ pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
     (is_due && is_last).then_some(Occasion::Update)
 }
 
-/// Nothing else is being changed, and the primary serves.
-fn is_steady(scene: &Scene<'_>) -> bool {
-    let record = scene.record;
-    let is_leaving = record.voters.values().any(|voter| voter.leaving.is_some());
-    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
-    is_open && !is_leaving && record.acknowledged_by == record.wait_for
+/// Who may take over with the shortest wait; or, by name, why nobody may.
+fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Result<&'a str, BTreeMap<String, Unfit>> {
+    let asked = (scene.spec.switchover.as_ref())
+        .filter(|_| why == Occasion::Asked)
+        .and_then(|asked| asked.target.as_deref());
+    let all = scene.existing();
+    let others = all.iter().filter(|name| *name != scene.primary());
+    let candidates: BTreeSet<&str> = match asked {
+        Some(target) => BTreeSet::from([target]),
+        None => others.map(String::as_str).collect(),
+    };
+    let mut unfit = BTreeMap::new();
+    let mut fit = Vec::new();
+    for name in candidates {
+        match judge(scene, name, why) {
+            Ok((name, lacks)) => {
+                let is_outdated = why == Occasion::Update && restarts::is_outdated(scene.seen, name);
+                fit.push((is_outdated, lacks, name));
+            }
+            Err(why) => drop(unfit.insert(name.to_owned(), why)),
+        }
+    }
+    fit.sort_unstable();
+    fit.first().map(|(_, _, name)| *name).ok_or(unfit)
 }
 
-/// Who may take over with the shortest wait: it counts, stays, keeps up, and enough others will acknowledge.
-fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Option<&'a str> {
-    let primary = scene.living_primary()?;
+/// It counts, stays, keeps up, and enough others will acknowledge; with what it lacks now.
+fn judge<'a>(scene: &Scene<'a>, name: &str, why: Occasion) -> Result<(&'a str, u128), Unfit> {
+    if !scene.is_wanted(name) {
+        return Err(Unfit::NotWanted);
+    }
     let receiving = scene.receiving();
+    let known = receiving.get(name).ok_or(Unfit::NotFollowing)?;
+    let at = scene.counted(name).ok_or(Unfit::NotFollowing)?;
+    let primary = scene.living_primary().ok_or(Unfit::NotFollowing)?;
+    let follows = at.server.follows.as_ref();
+    if !follows.is_some_and(|follows| follows.is_applying && follows.acknowledges) {
+        return Err(Unfit::NotFollowing);
+    }
+    let pod = at.member.pod.as_ref();
+    if !pod.is_some_and(|pod| !pod.is_terminating && pod.ip.is_some()) {
+        return Err(Unfit::Ending);
+    }
+    let has_applied = at.server.lag_ms.is_some_and(|lag| lag <= LAG_LIMIT_MS);
+    if !has_applied || !is_near(primary, at) {
+        return Err(Unfit::Behind);
+    }
     // Who goes away with its Pod acknowledges nothing for the next.
     let old = usize::from(why != Occasion::PodEnds);
-    let others = receiving.len().saturating_sub(1) + old;
-    if receiving.is_empty() || others < usize::from(scene.record.wait_for) {
-        return None;
+    if receiving.len().saturating_sub(1) + old < usize::from(scene.record.wait_for) {
+        return Err(Unfit::Alone);
     }
-    let asked = scene
-        .spec
-        .switchover
-        .as_ref()
-        .and_then(|asked| asked.target.as_deref());
-    let fit = receiving.into_iter().filter(|name| {
-        let is_asked = why != Occasion::Asked || asked.is_none_or(|asked| asked == *name);
-        is_asked && scene.is_wanted(name) && keeps_up(scene, primary, name)
-    });
-    fit.min_by_key(|name| {
-        let lacks = scene.counted(name).map(|at| lacks(primary, at));
-        (
-            why == Occasion::Update && restarts::is_outdated(scene.seen, name),
-            lacks,
-        )
-    })
-}
-
-fn keeps_up(scene: &Scene<'_>, primary: Running<'_>, name: &str) -> bool {
-    let Some(at) = scene.counted(name) else {
-        return false;
-    };
-    let pod = at.member.pod.as_ref();
-    let stays = pod.is_some_and(|pod| !pod.is_terminating && pod.ip.is_some());
-    let follows = at.server.follows.as_ref();
-    let is_applying = follows.is_some_and(|follows| follows.is_applying && follows.acknowledges);
-    let has_applied = at.server.lag_ms.is_some_and(|lag| lag <= LAG_LIMIT_MS);
-    stays && is_applying && has_applied && is_near(primary, at)
+    Ok((known, lacks(primary, at)))
 }

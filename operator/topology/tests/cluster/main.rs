@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod dice;
+mod handovers;
 mod sim;
 
 use dice::Dice;
@@ -95,7 +96,10 @@ fn trouble(sim: &mut Sim, dice: &mut Dice) {
         .is_some_and(|record| record.term.epoch > 0 && record.primary == *name);
     if dice.one_in(15) {
         let target = dice.one_in(2).then(|| name.clone());
-        sim.spec.switchover = dice.one_in(3).then_some(Switchover { target });
+        sim.spec.switchover = dice.one_in(3).then_some(Switchover {
+            target,
+            ..Switchover::default()
+        });
     }
     if dice.one_in(60) && !is_primary {
         sim.lose_volume(name);
@@ -219,39 +223,6 @@ fn another_takes_over_from_a_primary_whose_volume_is_lost() {
 }
 
 #[test]
-fn the_role_moves_when_asked_and_loses_nothing() {
-    for seed in seeds(200) {
-        let mut dice = Dice::new(20_000 + seed);
-        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
-        until_healthy(&mut sim, &mut dice, no_trouble);
-        for _ in 0..4 {
-            let before = sim.record.clone().unwrap();
-            let others = sim.names().into_iter().filter(|name| *name != before.primary);
-            let target = others.max();
-            sim.spec.switchover = Some(Switchover {
-                target: target.clone(),
-            });
-            until_healthy(&mut sim, &mut dice, |_, _| {});
-            for _ in 0..200 {
-                if sim.record.as_ref().map(|record| &record.primary) == target.as_ref() {
-                    break;
-                }
-                keep_busy(&mut sim, &mut dice, 1, no_trouble);
-            }
-            until_healthy(&mut sim, &mut dice, no_trouble);
-            let after = sim.record.clone().unwrap();
-            assert_eq!((Some(&after.primary), after.handing_to), (target.as_ref(), None));
-            assert_eq!(after.term.epoch, before.term.epoch + 1);
-            // Nobody had to be copied anew.
-            let incarnations = |record: &topology::record::Record| -> Vec<_> {
-                record.voters.values().map(|voter| voter.incarnation).collect()
-            };
-            assert_eq!(incarnations(&before), incarnations(sim.record.as_ref().unwrap()));
-        }
-    }
-}
-
-#[test]
 fn a_primary_without_room_is_followed_by_one_that_has_some() {
     for seed in seeds(100) {
         let mut dice = Dice::new(11_000 + seed);
@@ -268,64 +239,6 @@ fn a_primary_without_room_is_followed_by_one_that_has_some() {
         sim.nodes.get_mut(&before.primary).unwrap().is_full = false;
         until_healthy(&mut sim, &mut dice, no_trouble);
     }
-}
-
-#[test]
-fn a_primary_whose_pod_is_deleted_leads_until_another_does() {
-    for seed in seeds(50) {
-        let mut dice = Dice::new(30_000 + seed);
-        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
-        until_healthy(&mut sim, &mut dice, no_trouble);
-        while sim.exposed.primary.is_none() {
-            keep_busy(&mut sim, &mut dice, 1, no_trouble);
-        }
-        let before = sim.record.clone().unwrap();
-        sim.nodes.get_mut(&before.primary).unwrap().is_ending = true;
-        for _ in 0..200 {
-            if sim.record.as_ref().unwrap().primary != before.primary {
-                break;
-            }
-            keep_busy(&mut sim, &mut dice, 1, no_trouble);
-            assert!(sim.exposed.primary.is_some(), "{:#?}", sim.last);
-        }
-        let after = sim.record.clone().unwrap();
-        assert_ne!(after.primary, before.primary);
-        assert_eq!(after.term.epoch, before.term.epoch + 1);
-        assert!(!after.is_choosing, "a handover is no failover");
-        let old = sim.nodes.get_mut(&before.primary).unwrap();
-        (old.is_ending, old.has_pod) = (false, false);
-        sim.crash(&before.primary, 3);
-        until_healthy(&mut sim, &mut dice, no_trouble);
-    }
-}
-
-#[test]
-fn a_handover_whose_target_goes_away_is_taken_back() {
-    let mut dice = Dice::new(77);
-    let mut sim = Sim::new(3);
-    until_healthy(&mut sim, &mut dice, no_trouble);
-    let before = sim.record.clone().unwrap();
-    let target = sim
-        .names()
-        .into_iter()
-        .find(|name| *name != before.primary)
-        .unwrap();
-    sim.spec.switchover = Some(Switchover {
-        target: Some(target.clone()),
-    });
-    while sim.record.as_ref().unwrap().handing_to.is_none() {
-        keep_busy(&mut sim, &mut dice, 1, no_trouble);
-    }
-    sim.nodes.get_mut(&target).unwrap().is_off = true;
-    sim.spec.switchover = None;
-    keep_busy(&mut sim, &mut dice, 20, no_trouble);
-    let record = sim.record.clone().unwrap();
-    assert_eq!(
-        (&record.primary, record.term.epoch),
-        (&before.primary, before.term.epoch)
-    );
-    assert_eq!(record.handing_to, None);
-    assert!(sim.taken_back_at.is_some() && sim.nodes[&record.primary].server.is_open);
 }
 
 #[test]
@@ -380,7 +293,8 @@ fn with_both_replicas_full_it_says_that_commits_wait_and_why() {
 
 #[test]
 fn volumes_that_fill_and_are_emptied_at_any_time_lose_nothing() {
-    for seed in seeds(200) {
+    // 263: a replica that nobody reached got the next epoch through the old primary, and was never compared.
+    for seed in seeds(200).chain([263]) {
         let mut dice = Dice::new(13_000 + seed);
         let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
         until_healthy(&mut sim, &mut dice, no_trouble);
@@ -437,6 +351,20 @@ fn with_a_manual_policy_nobody_takes_over_unasked() {
             .iter()
             .any(|refusal| refusal.to_string().contains("failover.policy"))
     );
+    sim.spec.switchover = Some(Switchover {
+        is_forced: true,
+        ..Switchover::default()
+    });
+    until_healthy(&mut sim, &mut dice, |sim, _| {
+        let primary = &sim.record.as_ref().unwrap().primary;
+        let is_off = *primary != before.primary;
+        sim.nodes.get_mut(&before.primary).unwrap().is_off = !is_off;
+    });
+    let after = sim.record.clone().unwrap();
+    assert_ne!(after.primary, before.primary);
+    // Of a primary that is well nothing is asked by force.
+    keep_busy(&mut sim, &mut dice, 30, no_trouble);
+    assert_eq!(sim.record.as_ref().unwrap().primary, after.primary);
 }
 
 #[test]
