@@ -82,13 +82,13 @@ impl Cases {
         })
     }
 
-    fn new(&self, case: &Case) -> Value {
+    fn asked(&self, case: &Case) -> Value {
         self.object(&case.name, case.spec.as_ref().unwrap_or(&json!({})))
     }
 
     fn said(&self, schema: &Value, case: &Case) -> Vec<String> {
         let old = case.was.as_ref().map(|was| self.object(&case.name, was));
-        verdict(schema, &self.new(case), old.as_ref())
+        verdict(schema, &self.asked(case), old.as_ref())
     }
 }
 
@@ -201,7 +201,7 @@ fn the_replication_mode_cannot_change() {
 
 fn reads_and_writes<K: DeserializeOwned + Serialize + PartialEq + Debug>(cases: &Cases) {
     for case in cases.cases.iter().filter(|case| case.refused.is_none()) {
-        let read: K = serde_json::from_value(cases.new(case)).expect(&case.about);
+        let read: K = serde_json::from_value(cases.asked(case)).expect(&case.about);
         let again = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
         assert_eq!(read, again, "{}", case.about);
     }

@@ -11,6 +11,7 @@ use crate::stage::{Stage, wait_until};
 /// No statement of a story takes longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 const ROUTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is applied.
@@ -143,6 +144,21 @@ impl Cluster<'_> {
     pub fn wait(&self, stage: &Stage, what: &str, is: impl Fn(&Value) -> bool) -> Result<Duration> {
         let waited = wait_until(what, HEALTHY_WITHIN, || Ok(is(&self.get(stage)?)));
         waited.with_context(|| self.told(stage))
+    }
+
+    /// Waits for an Event of its namespace with this reason and these words.
+    pub fn is_told(&self, stage: &Stage, reason: &str, words: &[&str]) -> Result<()> {
+        let what = format!("an Event {reason} with {words:?}");
+        let line = format!("events -n {}", self.namespace);
+        wait_until(&what, TOLD_WITHIN, || {
+            let events = stage.get(&line)?;
+            let events = events["items"].as_array().context("no list of Events")?;
+            Ok(events.iter().any(|event| {
+                let note = event["message"].as_str().unwrap_or_default();
+                event["reason"] == reason && words.iter().all(|word| note.contains(word))
+            }))
+        })
+        .map(drop)
     }
 
     /// What a person would see, for errors.
@@ -281,4 +297,16 @@ pub fn query_within(stage: &Stage, login: &Login, statement: &str, limit: Durati
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     let list = object["status"]["conditions"].as_array()?;
     list.iter().find(|condition| condition["type"] == type_)
+}
+
+/// Whether a condition has this status.
+pub fn is_said(object: &Value, type_: &str, status: &str) -> bool {
+    condition(object, type_).is_some_and(|condition| condition["status"] == status)
+}
+
+/// What the status says of a member.
+pub fn member_of<'a>(object: &'a Value, member: &str) -> &'a Value {
+    let members = object["status"]["members"].as_array();
+    let found = members.and_then(|members| members.iter().find(|one| one["name"] == member));
+    found.unwrap_or(&Value::Null)
 }

@@ -22,7 +22,7 @@ pub fn installed(stage: &Stage) -> Result<()> {
             .run()?;
     }
     stage
-        .k("wait --for=condition=Established crd/mysqlclusters.mysql.holdfast.dev --timeout=60s")
+        .k("wait --for=condition=Established crd/mysqlclusters.mysql.holdfast.dev crd/switchovers.mysql.holdfast.dev --timeout=60s")
         .run()?;
     ready(stage)
 }

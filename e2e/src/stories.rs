@@ -14,6 +14,7 @@ mod platform;
 mod policy;
 mod room;
 pub mod scrutiny;
+mod switchover;
 mod trust;
 mod volumes;
 mod wrong;
@@ -188,6 +189,14 @@ pub const ALL: &[Story] = &[
     long(
         "all volumes full of tables: named, and a larger size cures it",
         room::all_full,
+    ),
+    on_ground(
+        "a switchover asked for: rehearsed, done, refused with words",
+        switchover::asked,
+    ),
+    on_ground(
+        "a failover held back waits for a word, and loses nothing",
+        switchover::held_back,
     ),
     on_ground("safety settings changed by hand come back", care::drift),
     on_ground(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ground::faults::Fault;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, condition};
+use crate::cluster::{Cluster, condition, is_said};
 use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
@@ -34,9 +34,8 @@ pub(super) fn from_one_manifest(stage: &Stage) -> Result<String> {
         Ok(cluster.query(stage, "replicas", "SELECT id FROM first")? == "1")
     })?;
     let object = cluster.get(stage)?;
-    let is_redundant = condition(&object, "Redundant").is_some_and(|found| found["status"] == "True");
     claim(
-        is_redundant,
+        is_said(&object, "Redundant", "True"),
         format!("a node may be lost now: {}", object["status"]),
     )?;
     let primary = cluster.primary(stage)?;
@@ -114,7 +113,7 @@ fn node_lost(stage: &Stage, cluster: &Cluster<'_>, member: &str, begun: Instant)
     let seen = recorded(stage, cluster)?;
     let at = begun.elapsed();
     let open = cluster.wait(stage, "two of three take writes", |object| {
-        let is_open = condition(object, "PrimaryAvailable").is_some_and(|found| found["status"] == "True");
+        let is_open = is_said(object, "PrimaryAvailable", "True");
         is_open && object["status"]["primary"]["name"] != member
     })?;
     let load = Load::at_most(stage, cluster, 200)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use ground::faults::Fault;
 
 use super::birth::kill_controllers;
-use crate::cluster::{Cluster, condition};
+use crate::cluster::{Cluster, condition, is_said, member_of};
 use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
@@ -232,28 +232,18 @@ fn named_as_lagging(stage: &Stage, cluster: &Cluster<'_>, replica: &str) -> Resu
         stage,
         &format!("{replica} is Lagging, and by how much"),
         |object| {
-            let members = object["status"]["members"].as_array();
-            let member = members.and_then(|members| members.iter().find(|one| one["name"] == replica));
-            let is_said = member.is_some_and(|member| {
-                let because = member["because"].as_str().unwrap_or_default();
-                member["state"] == "Lagging" && because.contains(words)
-            });
+            let member = member_of(object, replica);
+            let because = member["because"].as_str().unwrap_or_default();
+            let is_said = member["state"] == "Lagging" && because.contains(words);
             let ready = condition(object, "Ready").map(|ready| ready["message"].to_string());
             let told = format!("{replica}: Lagging, it is more than 20 {words}");
             is_said && ready.is_some_and(|message| message.contains(&told))
         },
     )?;
     let object = cluster.get(stage)?;
-    let is_open = condition(&object, "PrimaryAvailable").is_some_and(|found| found["status"] == "True");
+    let is_open = is_said(&object, "PrimaryAvailable", "True");
     claim(is_open, format!("writes go on: {}", object["status"]))?;
-    wait_until("an Event that names it", Duration::from_secs(30), || {
-        let events = stage.get(&format!("events -n {}", cluster.namespace))?;
-        let events = events["items"].as_array().cloned().unwrap_or_default();
-        Ok(events.iter().any(|event| {
-            let note = event["message"].as_str().unwrap_or_default();
-            event["reason"] == "MemberTroubled" && note.contains(replica) && note.contains(words)
-        }))
-    })?;
+    cluster.is_told(stage, "MemberTroubled", &[replica, words])?;
     let address = cluster.address(stage, replica)?;
     let slice = stage.get(&format!(
         "endpointslice {}-replicas -n {}",

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use ground::faults::{Disk, DiskFault, Fault, Injected};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, condition};
+use crate::cluster::{Cluster, condition, is_said, member_of};
 use crate::load::{self, Load};
 use crate::operator;
-use crate::stage::{Stage, claim, wait_until};
+use crate::stage::{Stage, claim};
 
 const SMALL: &str = "1Gi";
 const LARGER: &str = "2Gi";
@@ -36,28 +36,6 @@ fn is_named(object: &Value, member: &str) -> bool {
         let message = stalled["message"].as_str().unwrap_or_default();
         stalled["reason"] == "VolumeFull" && message.contains(member) && message.contains(CURE)
     })
-}
-
-/// What the status says of one member.
-fn of_member<'a>(object: &'a Value, member: &str) -> &'a Value {
-    let members = object["status"]["members"].as_array();
-    let found = members.and_then(|members| members.iter().find(|one| one["name"] == member));
-    found.unwrap_or(&Value::Null)
-}
-
-/// An Event of the cluster with this reason and these words.
-fn is_told(stage: &Stage, cluster: &Cluster<'_>, reason: &str, words: &[&str]) -> Result<()> {
-    let what = format!("an Event {reason} with {words:?}");
-    let line = format!("events -n {}", cluster.namespace);
-    wait_until(&what, Duration::from_secs(30), || {
-        let events = stage.get(&line)?;
-        let events = events["items"].as_array().context("no list of Events")?;
-        Ok(events.iter().any(|event| {
-            let note = event["message"].as_str().unwrap_or_default();
-            event["reason"] == reason && words.iter().all(|word| note.contains(word))
-        }))
-    })
-    .map(drop)
 }
 
 /// A larger size is applied, and nothing else: everything is well again by itself.
@@ -89,21 +67,20 @@ pub(super) fn replica_full(stage: &Stage) -> Result<String> {
     let (replica, epoch) = (cluster.replica(stage)?, cluster.epoch(stage)?);
     let fault = fill(stage, &cluster, &replica)?;
     let named = cluster.wait(stage, &format!("{replica} is named with the cure"), |object| {
-        is_named(object, &replica) && of_member(object, &replica)["state"] == "Failed"
+        is_named(object, &replica) && member_of(object, &replica)["state"] == "Failed"
     })?;
-    is_told(stage, &cluster, "VolumeFull", &[&replica, CURE])?;
+    cluster.is_told(stage, "VolumeFull", &[&replica, CURE])?;
     // More than a relay log's buffer: what it had received before is long past.
     load.goes_on()?;
     load.goes_on()?;
     let object = cluster.get(stage)?;
-    let status = |type_: &str| condition(&object, type_).map(|found| found["status"].clone());
     let said = object["status"].to_string();
     claim(
-        status("PrimaryAvailable") == Some("True".into()),
+        is_said(&object, "PrimaryAvailable", "True"),
         format!("it takes writes: {said}"),
     )?;
     claim(
-        status("Redundant") == Some("False".into()),
+        is_said(&object, "Redundant", "False"),
         format!("no replica can be spared: {said}"),
     )?;
     claim(
@@ -150,7 +127,7 @@ pub(super) fn all_full(stage: &Stage) -> Result<String> {
         (0..3).any(|n| is_named(object, &format!("orders-{n}")))
     })?;
     cluster.wait(stage, "it does not say that it takes writes", |object| {
-        condition(object, "PrimaryAvailable").is_some_and(|found| found["status"] == "False")
+        is_said(object, "PrimaryAvailable", "False")
     })?;
     let said = condition(&cluster.get(stage)?, "Stalled").map(|stalled| stalled["message"].clone());
     let cured = grown(stage, &mut cluster)?;
@@ -197,15 +174,15 @@ pub(super) fn primary_full(stage: &Stage) -> Result<String> {
     let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     let fault = fill(stage, &cluster, &before)?;
     cluster.wait(stage, "another primary takes writes", |object| {
-        let is_open = condition(object, "PrimaryAvailable").is_some_and(|found| found["status"] == "True");
+        let is_open = is_said(object, "PrimaryAvailable", "True");
         is_open && object["status"]["primary"]["epoch"].as_u64() > Some(epoch)
     })?;
     load.goes_on()?;
     cluster.wait(stage, &format!("{before} is named with the cure"), |object| {
-        is_named(object, &before) && of_member(object, &before)["state"] == "Failed"
+        is_named(object, &before) && member_of(object, &before)["state"] == "Failed"
     })?;
-    is_told(stage, &cluster, "VolumeFull", &[&before, CURE])?;
-    is_told(stage, &cluster, "FailedOver", &[&before, "DiskFull"])?;
+    cluster.is_told(stage, "VolumeFull", &[&before, CURE])?;
+    cluster.is_told(stage, "FailedOver", &[&before, "DiskFull"])?;
     let after = cluster.primary(stage)?;
     let cured = grown(stage, &mut cluster)?;
     claim(

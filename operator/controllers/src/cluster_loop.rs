@@ -29,6 +29,7 @@ use crate::records::Known;
 use crate::status::Stall;
 use crate::steps::Made;
 use crate::story::Story;
+use crate::switching::Switching;
 
 /// How long nothing is looked at, if nothing changes.
 pub(crate) const SLOW: Duration = Duration::from_secs(300);
@@ -70,6 +71,7 @@ pub(crate) struct ClusterLoop {
     pub(crate) stalls: Vec<Stall>,
     pub(crate) story: Option<Story>,
     pub(crate) handing: Handing,
+    pub(crate) switching: Switching,
     /// What the members were made from that are there.
     pub(crate) made: Option<Made>,
     pub(crate) are_made: bool,
@@ -153,6 +155,7 @@ impl ClusterLoop {
             stalls: Vec::new(),
             story: None,
             handing: Handing::default(),
+            switching: Switching::default(),
             made: None,
             are_made: false,
             share,

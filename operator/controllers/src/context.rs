@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::cluster::MySQLCluster;
+use crds::switchover::Switchover;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kit::client::Clients;
 use kit::events::Events;
+use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use objects::Inputs;
 use tokio::sync::Semaphore;
@@ -75,6 +77,8 @@ pub(crate) struct Caches {
     pub(crate) pods: Cache<Pod>,
     pub(crate) volumes: Cache<PersistentVolumeClaim>,
     pub(crate) slices: Cache<EndpointSlice>,
+    /// By the cluster that they name.
+    pub(crate) switchovers: Cache<Switchover>,
     // Of these it is known that they are there and which version: what is in them is read when it matters.
     pub(crate) services: Cache<PartialObjectMeta<Service>>,
     pub(crate) budgets: Cache<PartialObjectMeta<PodDisruptionBudget>>,
@@ -101,6 +105,12 @@ impl Default for Caches {
             pods: Cache::new(Key::owning),
             volumes: Cache::new(Key::owning),
             slices: Cache::new(Key::owning),
+            switchovers: Cache::new(|asked| {
+                Some(Key {
+                    namespace: asked.namespace()?,
+                    name: asked.spec.cluster.clone(),
+                })
+            }),
             services: Cache::new(Key::owning),
             budgets: Cache::new(Key::owning),
             policies: Cache::new(Key::owning),

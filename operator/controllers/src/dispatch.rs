@@ -13,6 +13,7 @@ use crate::cache::Key;
 use crate::cluster_loop::ClusterLoop;
 use crate::context::Context;
 use crate::metrics::Failure;
+use crate::switching::orphans;
 
 /// The clusters that something changed of, each once however much it was.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub(crate) struct Dispatcher {
     context: Arc<Context>,
     leadership: Leadership,
     tasks: JoinSet<()>,
+    /// Of objects whose cluster is not there.
+    orphans: JoinSet<()>,
     keys: HashMap<Id, Key>,
     wakes: HashMap<Key, Arc<Notify>>,
 }
@@ -49,6 +52,7 @@ impl Dispatcher {
             context,
             leadership,
             tasks: JoinSet::new(),
+            orphans: JoinSet::new(),
             keys: HashMap::new(),
             wakes: HashMap::new(),
         }
@@ -56,7 +60,9 @@ impl Dispatcher {
 
     /// For ever. May be dropped at any point.
     pub(crate) async fn run(&mut self, changes: &Changes) {
-        for key in self.context.caches.clusters.keys() {
+        let caches = &self.context.caches;
+        let all = &caches.clusters.keys() | &caches.switchovers.keys();
+        for key in all {
             self.changed(&key);
         }
         loop {
@@ -67,12 +73,14 @@ impl Dispatcher {
                     }
                 }
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                Some(_) = self.orphans.join_next() => {}
             }
         }
     }
 
     /// Ends all loops, and waits until they hold nothing any more.
     pub(crate) async fn end(mut self) {
+        self.orphans.shutdown().await;
         self.tasks.shutdown().await;
     }
 
@@ -82,6 +90,10 @@ impl Dispatcher {
             return;
         }
         let Some(object) = self.context.caches.clusters.get(key, &key.name) else {
+            if !orphans::untold(&self.context, key).is_empty() {
+                self.orphans
+                    .spawn(orphans::tell(self.context.clone(), key.clone()));
+            }
             return;
         };
         let wake = Arc::new(Notify::new());

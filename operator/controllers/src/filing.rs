@@ -130,7 +130,9 @@ impl ClusterLoop {
             (status, announcements)
         });
         let notices = std::mem::take(&mut self.notices);
-        if order.is_none() && status.is_none() && stuck.is_empty() && notices.is_empty() {
+        let switchovers = std::mem::take(&mut self.switching.told);
+        let is_idle = order.is_none() && status.is_none() && stuck.is_empty();
+        if is_idle && notices.is_empty() && switchovers.is_empty() {
             return;
         }
         if !stuck.is_empty() {
@@ -143,6 +145,7 @@ impl ClusterLoop {
             status,
             notices,
             stuck,
+            switchovers,
         };
         self.desk.began();
         self.jobs.spawn(paperwork::work(job).instrument(Span::current()));
@@ -168,6 +171,19 @@ impl ClusterLoop {
                 tracing::warn!(error = says::chain(&error), "the status is not written yet");
             }
             None => {}
+        }
+        for (asked, written) in done.switchovers {
+            match written {
+                Ok(()) => self.switching.wrote(&asked),
+                Err(error) => {
+                    self.switching.is_not_written();
+                    metrics.failed(Failure::Report);
+                    tracing::warn!(
+                        error = says::chain(&error),
+                        "a Switchover is not told yet how far it is"
+                    );
+                }
+            }
         }
         if let Some(error) = done.event_error {
             metrics.failed(Failure::Report);

@@ -27,6 +27,7 @@ mod status;
 mod steps;
 mod story;
 mod supply;
+mod switching;
 #[cfg(test)]
 mod testing;
 mod trust;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::cluster::{MySQLCluster, MySQLClusterStatus};
+use crds::switchover::Switchover;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kit::apply::{self, Applied};
@@ -18,6 +19,7 @@ use kube::api::{Api, ListParams};
 use crate::context::Context;
 use crate::problems;
 use crate::supply::{self, Order, Supplied};
+use crate::switching;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one object; the newest are what is asked for.
@@ -48,6 +50,7 @@ pub(crate) struct Job {
     pub(crate) status: Option<(MySQLClusterStatus, Vec<Notice>)>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) stuck: Vec<Stuck>,
+    pub(crate) switchovers: Vec<switching::Told>,
 }
 
 /// What came of it.
@@ -59,6 +62,7 @@ pub(crate) struct Done {
     /// By the uid of the object. Those that could not be asked for are not in it.
     pub(crate) problems: BTreeMap<String, Option<String>>,
     pub(crate) event_error: Option<events::Error>,
+    pub(crate) switchovers: Vec<(Arc<Switchover>, Result<(), apply::Error>)>,
 }
 
 pub(crate) struct Written {
@@ -76,7 +80,11 @@ pub(crate) async fn work(job: Job) -> Done {
         }
         done.written = Some(written);
     }
-    done.event_error = publish(&job.context, &job.object, &notices).await.err();
+    done.event_error = publish(&job.context, &*job.object, &notices).await.err();
+    for told in &job.switchovers {
+        let written = tell(&job.context, told, &mut done.event_error).await;
+        done.switchovers.push((told.asked.clone(), written));
+    }
     if let Some(order) = &job.order {
         // Never closed, so this cannot fail.
         let _permit = job.context.supplies.acquire().await;
@@ -92,6 +100,24 @@ pub(crate) async fn work(job: Job) -> Done {
         }
     }
     done
+}
+
+/// One that somebody else changed meanwhile comes by the watch, and is told then.
+async fn tell(
+    context: &Context,
+    told: &switching::Told,
+    event_error: &mut Option<events::Error>,
+) -> Result<(), apply::Error> {
+    let client = context.clients.prompt.client();
+    match apply::status(client, &*told.asked, &told.status, CALL_TIMEOUT).await {
+        Ok(_) => {
+            let published = publish(context, &*told.asked, told.notice.as_slice()).await;
+            *event_error = published.err().or(event_error.take());
+            Ok(())
+        }
+        Err(error) if matches!(error.class(), Some(Class::Conflict | Class::NotFound)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 async fn write_status(job: &Job, status: &MySQLClusterStatus) -> Result<Option<Written>, apply::Error> {
@@ -110,7 +136,7 @@ async fn write_status(job: &Job, status: &MySQLClusterStatus) -> Result<Option<W
 /// Those that come first if one fails: an Event that is lost is lost.
 pub(crate) async fn publish(
     context: &Context,
-    object: &MySQLCluster,
+    object: &(impl Resource<DynamicType = ()> + Sync),
     notices: &[Notice],
 ) -> Result<(), events::Error> {
     let about = object.object_ref(&());

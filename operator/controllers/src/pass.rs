@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use topology::check::{self, check};
 use topology::decide::decide;
 use topology::decision::Decision;
-use topology::observed::Observed;
+use topology::observed::{Observed, Spec};
 use topology::record::Record;
 
 use crate::cluster_loop::{ClusterLoop, SLOW};
@@ -31,6 +31,7 @@ use crate::records;
 use crate::status::{self, Findings, Stall, Subject};
 use crate::steps::Step;
 use crate::story::{Scene, Story};
+use crate::switching::{Known, known};
 use crate::{exact, passwords, problems, says};
 
 /// On the object, until its volumes are dealt with.
@@ -180,8 +181,19 @@ impl ClusterLoop {
             story: None,
             growing: &[],
         };
+        self.hinder_switchovers("the cluster's spec is refused: its status says why");
         self.file(object, &findings, None, Vec::new());
         Fate::Wait(self.desk.status_due())
+    }
+
+    /// Nothing is done for them.
+    pub(crate) fn hinder_switchovers(&mut self, why: &str) {
+        let known = Known {
+            record: None,
+            promotions: &[],
+            hindered: Some(why),
+        };
+        self.follow_switchovers(&known, None);
     }
 
     async fn govern(
@@ -193,16 +205,20 @@ impl ClusterLoop {
         let identity = self.new_identity()?;
         self.template(cluster, children);
         let mut record = self.record(cluster, SLOW).await?;
-        let (mut observed, mut decision) = self.decide(object, cluster, children, record.as_ref(), identity);
+        let mut spec = self.asked(object, cluster, record.as_ref());
+        let (mut observed, mut decision) =
+            self.decide(&spec, object, cluster, children, record.as_ref(), identity);
         if self.changes_roles(&decision.plan) {
             // Another may have written meanwhile: what is done must follow from what is so.
             let fresh = self.record(cluster, RECORD_AGE).await?;
             if fresh != record {
                 record = fresh;
-                (observed, decision) = self.decide(object, cluster, children, record.as_ref(), identity);
+                spec = self.asked(object, cluster, record.as_ref());
+                (observed, decision) =
+                    self.decide(&spec, object, cluster, children, record.as_ref(), identity);
             }
         }
-        let checked = check(&cluster.spec(), &observed, record.as_ref(), &decision.plan);
+        let checked = check(&spec, &observed, record.as_ref(), &decision.plan);
         let mut stalls = match checked {
             Ok(()) => Vec::new(),
             Err(violations) => {
@@ -223,6 +239,10 @@ impl ClusterLoop {
             stalls.extend(error.stall());
         }
         stalls.extend(late);
+        self.follow_switchovers(
+            &known(object, cluster, record.as_ref()),
+            Some((&spec, &observed, &decision)),
+        );
         self.tell_all(
             object,
             cluster,
@@ -251,6 +271,7 @@ impl ClusterLoop {
             .into_iter()
             .chain(late)
             .chain(retry)
+            .chain(self.switching.due)
             .chain(self.desk.due());
         all.min()
     }
@@ -289,13 +310,13 @@ impl ClusterLoop {
 
     fn decide(
         &mut self,
+        spec: &Spec,
         object: &MySQLCluster,
         cluster: &Cluster,
         children: &Children,
         record: Option<&Record>,
         identity: topology::gtid::Uuid,
     ) -> (Observed, Decision) {
-        self.handing.saw(record, self.context.now());
         let none = BTreeMap::new();
         let seen = Seen {
             cluster,
@@ -317,7 +338,7 @@ impl ClusterLoop {
             now: Wall::now(),
         };
         let observed = observe::observed(&seen);
-        let decision = decide(&cluster.spec(), &observed, record, self.context.now());
+        let decision = decide(spec, &observed, record, self.context.now());
         (observed, decision)
     }
 

@@ -42,6 +42,7 @@ impl ClusterLoop {
             story: None,
             growing: &[],
         };
+        self.hinder_switchovers("the cluster is being removed");
         if !children.pods.is_empty() {
             for pod in children.pods.values() {
                 if pod.metadata.deletion_timestamp.is_none() {
@@ -59,7 +60,7 @@ impl ClusterLoop {
             DeletionPolicy::Delete => self.delete_data(&claims).await?,
         };
         if let Some(notice) = notice
-            && let Err(error) = publish(&self.context, object, &[notice]).await
+            && let Err(error) = publish(&self.context, &**object, &[notice]).await
         {
             self.context.metrics.failed(Failure::Report);
             tracing::warn!(error = says::chain(&error), "an Event is lost");

@@ -4,7 +4,6 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crds::cluster::MySQLCluster;
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::Api;
@@ -72,12 +71,27 @@ pub(crate) fn start(context: &Arc<Context>, changes: &Arc<Changes>, scope: &Scop
     children(&mut tasks, context, changes, scope, &caches.budgets);
     children(&mut tasks, context, changes, scope, &caches.policies);
     children(&mut tasks, context, changes, scope, &caches.accounts);
-    for api in scope.apis::<DeserializeGuard<MySQLCluster>>(&context.clients.patient) {
+    ours(&mut tasks, context, changes, scope, &caches.clusters);
+    ours(&mut tasks, context, changes, scope, &caches.switchovers);
+    tasks
+}
+
+/// Objects that people make.
+fn ours<K>(
+    tasks: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    changes: &Arc<Changes>,
+    scope: &Scope,
+    cache: &Cache<K>,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send,
+    K: Sync + 'static,
+{
+    for api in scope.apis::<DeserializeGuard<K>>(&context.clients.patient) {
         let events = watcher(api, Config::default()).default_backoff();
         let events = events.filter_map(|event| future::ready(readable(event)));
-        feed(&mut tasks, context, changes, &caches.clusters, events);
+        feed(tasks, context, changes, cache, events);
     }
-    tasks
 }
 
 /// Until everything that decisions rest on has been listed, absence means nothing.
@@ -87,6 +101,7 @@ pub(crate) async fn listed(context: &Context, scope: &Scope) {
     caches.pods.listed(watches).await;
     caches.volumes.listed(watches).await;
     caches.slices.listed(watches).await;
+    caches.switchovers.listed(watches).await;
 }
 
 fn children<K>(
