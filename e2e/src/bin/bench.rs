@@ -1,4 +1,4 @@
-//! Measures on the proving ground: `cargo run -p e2e --bin bench -- birth|killed|deleted|node|idle [--runs N]`.
+//! Measures on the proving ground: `cargo run -p e2e --bin bench -- birth|killed|deleted|node|switchover|idle [--runs N]`.
 //! Must not judge: it prints distributions, and whether the checker found anything.
 
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ enum What {
     Deleted,
     /// The same when the primary's node loses power.
     Node,
+    /// The same when a Switchover asks for another primary.
+    Switchover,
     /// What the operator asks and writes at the API server while nothing happens, and its memory.
     Idle,
 }
@@ -59,6 +61,7 @@ fn run(cli: &Cli) -> Result<()> {
         What::Killed => gaps(&stage, cli.runs, "mysqld of the primary killed", kill),
         What::Deleted => gaps(&stage, cli.runs, "Pod of the primary deleted", delete),
         What::Node => gaps(&stage, cli.runs, "node of the primary without power", cut_power),
+        What::Switchover => gaps(&stage, cli.runs, "a Switchover", ask),
         What::Idle => idle(&stage, cli.runs),
     }
 }
@@ -111,6 +114,29 @@ fn delete(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
     Ok(None)
 }
 
+fn ask(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
+    let (namespace, name, epoch) = (cluster.namespace, cluster.name, cluster.epoch(stage)?);
+    stage.apply(&format!(
+        "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: Switchover\nmetadata: {{name: after-{epoch}, namespace: \
+         {namespace}}}\nspec: {{cluster: {name}}}\n"
+    ))?;
+    Ok(None)
+}
+
+/// Where the time of the last promotion went, as the status says.
+fn phases(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
+    let object = cluster.get(stage)?;
+    let last = &object["status"]["promotions"][0];
+    let of = |phase: &str| format!("{phase} {}", last["phasesMs"][phase]);
+    let all = ["detect", "freeze", "choose", "decide", "barrier", "expose"].map(of);
+    Ok(format!(
+        "{} in {} ms: {}",
+        last["kind"],
+        last["durationMs"],
+        all.join(", ")
+    ))
+}
+
 fn cut_power(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
     let unit = cluster.node(stage, &cluster.primary(stage)?)?;
     let fault = Fault::UnitDown { unit };
@@ -138,7 +164,11 @@ fn gaps(stage: &Stage, runs: u32, what: &str, harm: Harm) -> Result<()> {
         }
         cluster.wait_healthy(stage)?;
         let verdict = load.judge()?;
-        println!("run {run}: {}", load::clean(&verdict)?);
+        println!(
+            "run {run}: {}; {}",
+            load::clean(&verdict)?,
+            phases(stage, &cluster)?
+        );
         found.push(Duration::from_nanos(verdict.service.longest_gap_ns()));
     }
     print(&format!("gap between acknowledged writes, {what}"), found);

@@ -214,7 +214,8 @@ impl ClusterLoop {
         }
         let notices = std::mem::take(&mut self.hearing.notices);
         self.tell(notices);
-        let due = match effect.is_urgent {
+        // A handover waits for positions, which are no news otherwise.
+        let due = match effect.is_urgent || self.handing.since().is_some() {
             true => Instant::now(),
             false => self.looked_at + REPORTS,
         };

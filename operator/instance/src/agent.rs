@@ -77,6 +77,8 @@ pub(crate) struct Agent {
     jobs: u64,
     marker: Option<Marker>,
     is_cloning: Arc<AtomicBool>,
+    is_hurried: Arc<AtomicBool>,
+    hurried_until: Option<Instant>,
     /// An order on its way to the disk; the next waits.
     keeping: Option<Task>,
     is_shutting_down: bool,
@@ -137,6 +139,8 @@ impl Agent {
             jobs: 0,
             marker: None,
             is_cloning: Arc::default(),
+            is_hurried: Arc::default(),
+            hurried_until: None,
             keeping: None,
             is_shutting_down: false,
             leaves_by: None,
@@ -266,6 +270,7 @@ impl Agent {
             clock: self.clock.clone(),
             nudge: nudge.clone(),
             is_cloning: self.is_cloning.clone(),
+            is_hurried: self.is_hurried.clone(),
             results: self.samples.clone(),
         };
         let beats = Beats {

@@ -1,6 +1,7 @@
 //! Orders of controllers: judged, kept on the volume, answered, then obeyed.
 //! Must not obey before it is on the disk.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use agent_api::server::{Order, Refused};
@@ -15,6 +16,9 @@ use crate::promise::{self, Promise};
 
 /// For an old primary that does not answer, or does not become read-only.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// A handover that takes longer needs no haste.
+const HURRIED: Duration = Duration::from_secs(10);
 
 /// An order that was written, or could not be.
 pub(crate) struct Kept {
@@ -101,6 +105,10 @@ impl Agent {
         if (is_other_role || is_other_record) && !is_cloning_on {
             self.job = None;
         }
+        // The next step of the controller follows from what is seen here.
+        let is_handing = (assignment.record.as_ref()).is_some_and(|record| record.handing_to.is_some());
+        self.hurried_until = is_handing.then(|| Instant::now() + HURRIED);
+        self.is_hurried.store(is_handing, Ordering::Relaxed);
         self.promise.replace(assignment, data_epoch);
         self.steps.reset();
         self.told.begin_anew();

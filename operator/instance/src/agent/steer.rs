@@ -30,6 +30,9 @@ impl Agent {
             self.told.app = self.fingerprints.of(&self.setup.paths.app, &APP_FILES);
             self.told.certificates = self.certificates();
         }
+        if self.hurried_until.take_if(|until| *until <= now).is_some() {
+            self.is_hurried.store(false, Ordering::Relaxed);
+        }
         self.aim();
         if self.is_overdue(now) {
             tracing::warn!("an old primary does not close: mysqld is killed");

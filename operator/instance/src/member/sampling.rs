@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::sessions::{self, Sessions};
 
 const PERIOD: Duration = Duration::from_millis(500);
-/// While mysqld does not answer yet.
-const FIRST_PERIOD: Duration = Duration::from_millis(50);
+/// While mysqld does not answer yet, and while somebody waits for what is seen here.
+const SHORT_PERIOD: Duration = Duration::from_millis(25);
 /// A mysqld that takes longer hangs.
 const ROUND_LIMIT: Duration = Duration::from_secs(5);
 
@@ -46,6 +46,7 @@ pub(crate) struct Sampler {
     pub(crate) nudge: Arc<Notify>,
     /// A clone is begun or was left.
     pub(crate) is_cloning: Arc<AtomicBool>,
+    pub(crate) is_hurried: Arc<AtomicBool>,
     pub(crate) results: mpsc::Sender<Sampled>,
 }
 
@@ -67,7 +68,10 @@ impl Sampler {
             if self.results.send(sampled).await.is_err() {
                 return;
             }
-            let period = if has_answered { PERIOD } else { FIRST_PERIOD };
+            let period = match has_answered && !self.is_hurried.load(Ordering::Relaxed) {
+                true => PERIOD,
+                false => SHORT_PERIOD,
+            };
             // Late is as good as nudged.
             let _ = timeout(period, self.nudge.notified()).await;
         }

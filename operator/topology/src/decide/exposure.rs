@@ -21,17 +21,36 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Exposed> {
 }
 
 fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
-    let here = Endpoint {
-        member: scene.primary().to_owned(),
-        // A Pod that is ending takes writes until another is primary.
-        ip: scene.address(scene.primary())?.to_owned(),
-    };
-    let before = scene.seen.exposed.primary.as_ref();
-    match scene.living_primary() {
-        Some(at) if is_ours_and_open(scene, at) => Some(here),
-        // Closed for a moment, or out of sight: the Service stays as it is, if it led to this Pod.
-        _ => before.filter(|before| **before == here).cloned(),
+    let here = of_primary(scene);
+    if is_open(scene) {
+        return here;
     }
+    // Closed for a moment, or out of sight: the Service stays as it is, if it led to this Pod. The one before
+    // stays while it is seen to be closed: nodes look at their Services once a second, and one change is enough.
+    let before = scene.seen.exposed.primary.as_ref();
+    let stays = |before: &&Endpoint| here.as_ref() == Some(*before) || is_closed(scene, before);
+    before.filter(stays).cloned()
+}
+
+/// A Pod that is ending takes writes until another is primary.
+fn of_primary(scene: &Scene<'_>) -> Option<Endpoint> {
+    scene.address(scene.primary()).map(|ip| Endpoint {
+        member: scene.primary().to_owned(),
+        ip: ip.to_owned(),
+    })
+}
+
+/// Its Pod is there, and nobody can read or write there.
+fn is_closed(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
+    let is_there = scene.address(&endpoint.member) == Some(&*endpoint.ip);
+    let report = scene.connected(&endpoint.member).map(|(_, report)| report);
+    let server = report.map(|report| report.server.as_ref());
+    is_there && server.is_some_and(|server| server.is_none_or(|server| !server.is_open))
+}
+
+fn is_open(scene: &Scene<'_>) -> bool {
+    let primary = scene.living_primary();
+    primary.is_some_and(|at| is_ours_and_open(scene, at))
 }
 
 fn is_ours_and_open(scene: &Scene<'_>, at: Running<'_>) -> bool {
@@ -41,7 +60,10 @@ fn is_ours_and_open(scene: &Scene<'_>, at: Running<'_>) -> bool {
 
 fn replicas(scene: &Scene<'_>) -> BTreeSet<Endpoint> {
     let names = scene.record.voters.keys().filter(|name| *name != scene.primary());
-    names.filter_map(|name| replica(scene, name)).collect()
+    let others = names.filter_map(|name| replica(scene, name));
+    // Until it is open the next primary stays among them, for the same reason.
+    let stays = |next: &Endpoint| !is_open(scene) && scene.seen.exposed.replicas.contains(next);
+    others.chain(of_primary(scene).filter(stays)).collect()
 }
 
 fn replica(scene: &Scene<'_>, name: &str) -> Option<Endpoint> {
