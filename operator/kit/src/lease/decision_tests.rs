@@ -14,7 +14,7 @@ const fn ms(millis: u64) -> Moment {
 }
 
 fn timing() -> Timing {
-    Timing::default()
+    Timing::ten_seconds()
 }
 
 fn held_by(holder: &str, version: &str) -> Record {

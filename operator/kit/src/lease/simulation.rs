@@ -116,7 +116,7 @@ impl World {
         let mut world = Self {
             dice: Dice(seed),
             now_ms: 0,
-            timing: Timing::default(),
+            timing: Timing::ten_seconds(),
             lease: None,
             versions: 0,
             calls: 0,

@@ -82,7 +82,17 @@ fn replica(scene: &Scene<'_>, name: &str) -> Option<Endpoint> {
         let is_silent = scene.now.saturating_sub(member.reported_at) > SILENCE_LIMIT_MS;
         return (was_exposed && !is_silent).then_some(here);
     }
-    serves_reads(scene, name, was_exposed).then_some(here)
+    let stays = was_exposed && is_between(scene, name);
+    (stays || serves_reads(scene, name, was_exposed)).then_some(here)
+}
+
+/// It turns to the next primary, or has not heard of it yet: what it serves is as new as before.
+fn is_between(scene: &Scene<'_>, name: &str) -> bool {
+    let Some(at) = scene.counted(name) else {
+        return false;
+    };
+    let is_late = (at.server.lag_ms).is_some_and(|lag| lag > scene.spec.lag_limit_ms.saturating_mul(2));
+    !is_late && (!is_open(scene) || scene.follows_primary(at))
 }
 
 /// A replica comes in below the limit and goes out above twice the limit, so that it does not flap.
