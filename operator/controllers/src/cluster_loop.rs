@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use topology::gtid::Uuid;
 
 use crate::cache::Key;
+use crate::captures::Slot;
 use crate::context::Context;
 use crate::desk::Desk;
 use crate::exact::Exact;
@@ -76,6 +77,7 @@ pub(crate) struct ClusterLoop {
     pub(crate) made: Option<Made>,
     pub(crate) are_made: bool,
     pub(crate) share: Share,
+    pub(crate) slot: Slot,
     pub(crate) members_retry: Retry,
     retry: Retry,
     due: Instant,
@@ -135,6 +137,7 @@ impl ClusterLoop {
         wake: Arc<Notify>,
     ) -> Self {
         let share = Share::new(context.metrics.clone(), key.clone());
+        let slot = context.captures.slot(key.clone());
         let exact = Exact::new(context.clients.prompt.clone(), &key.namespace);
         let now = Instant::now();
         Self {
@@ -159,6 +162,7 @@ impl ClusterLoop {
             made: None,
             are_made: false,
             share,
+            slot,
             members_retry: Retry::new(Policy {
                 first: Duration::from_secs(1),
                 limit: Duration::from_secs(60),

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use topology::observed::Timestamp;
 
 use crate::cache::{Cache, Key};
+use crate::captures::Captures;
 use crate::metrics::Metrics;
 
 /// So many clusters at once may have their objects looked through: one start of the controller
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) caches: Caches,
+    /// The last look at each cluster, for people who ask.
+    pub(crate) captures: Captures,
     pub(crate) inputs: Inputs,
     pub(crate) certificate_lifetime: Duration,
     pub(crate) supplies: Arc<Semaphore>,
@@ -44,6 +47,7 @@ impl Context {
         clients: Clients,
         events: Events,
         metrics: Metrics,
+        captures: Captures,
         inputs: Inputs,
         certificate_lifetime: Duration,
     ) -> Self {
@@ -52,6 +56,7 @@ impl Context {
             events,
             metrics,
             caches: Caches::default(),
+            captures,
             inputs,
             certificate_lifetime,
             supplies: Arc::new(Semaphore::new(SUPPLIES_LIMIT)),

@@ -3,6 +3,7 @@
 
 mod announce;
 mod cache;
+mod captures;
 mod cluster_loop;
 mod context;
 mod desk;

@@ -251,6 +251,7 @@ impl ClusterLoop {
             (&observed, &decision),
             stalls,
         );
+        self.slot.keep(spec, observed, record);
         Ok(match outcome? {
             Step::Recorded => Fate::Now,
             Step::Overtaken => Fate::Overtaken,
@@ -338,7 +339,8 @@ impl ClusterLoop {
             now: Wall::now(),
         };
         let observed = observe::observed(&seen);
-        let decision = decide(spec, &observed, record, self.context.now());
+        let now = self.slot.at(self.context.now());
+        let decision = decide(spec, &observed, record, now);
         (observed, decision)
     }
 

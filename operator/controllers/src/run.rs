@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::captures::{self, Captures};
 use crate::context::Context;
 use crate::dispatch::{Changes, Dispatcher};
 use crate::metrics::Metrics;
@@ -67,7 +68,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let clients = Clients::new(&config)?;
     let mut registry = kit::metrics::registry();
     let metrics = Metrics::new(&mut registry);
-    let server = serve(options.listen, registry).await?;
+    let captures = Captures::default();
+    let server = serve(options.listen, registry, captures.clone()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "the controller waits to lead"
@@ -79,7 +81,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         lead = candidate.acquire() => lead,
         () = shutdown.requested() => return Ok(()),
     };
-    let ended = govern(options, clients, metrics, lead, shutdown).await;
+    let ended = govern(options, clients, (metrics, captures), lead, shutdown).await;
     server.abort();
     ended
 }
@@ -87,16 +89,18 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn govern(
     options: Options,
     clients: Clients,
-    metrics: Metrics,
+    (metrics, captures): (Metrics, Captures),
     (leadership, mut keeper): (Leadership, Keeper),
     mut shutdown: Shutdown,
 ) -> Result<(), Error> {
     metrics.is_leading.set(1);
+    captures.lead();
     let events = Events::new(clients.patient.clone(), NAME, &options.own_name);
     let context = Context::new(
         clients,
         events,
         metrics,
+        captures,
         options.inputs,
         options.certificate_lifetime,
     );
@@ -130,7 +134,7 @@ async fn govern(
 }
 
 /// Ready without leading: a standby is one that is ready to lead.
-async fn serve(address: SocketAddr, registry: Registry) -> Result<JoinHandle<()>, Error> {
+async fn serve(address: SocketAddr, registry: Registry, captures: Captures) -> Result<JoinHandle<()>, Error> {
     let mut listening = TcpListener::bind(address).await;
     if listening.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         // A kernel without IPv6.
@@ -140,6 +144,7 @@ async fn serve(address: SocketAddr, registry: Registry) -> Result<JoinHandle<()>
     let handler = move |path: &str| match path {
         "/livez" | "/readyz" => Answer::text(200, "ok\n"),
         "/metrics" => kit::metrics::answer(&registry),
+        _ if path.starts_with(captures::PATH) => captures.answer(path),
         _ => Answer::not_found(),
     };
     Ok(tokio::spawn(async move {
