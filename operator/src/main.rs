@@ -1,14 +1,18 @@
 //! The one binary: reads its arguments and runs the subcommand they name.
 //! Must not hold logic: a subcommand is one call.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use holdfast::controller::{self, ControllerOptions};
-use holdfast::definitions;
+use holdfast::decide::{self, DecideOptions};
 use holdfast::instance::{self, InstanceOptions};
+use holdfast::status::{self, StatusOptions};
+use holdfast::{definitions, output};
+
+/// Of subcommands whose 1 is an answer; clap ends so too.
+const FAILED: u8 = 2;
 
 /// MySQL clusters on Kubernetes that never lose an acknowledged write.
 #[derive(Parser)]
@@ -24,6 +28,10 @@ enum Command {
     Controller(Box<ControllerOptions>),
     /// Run mysqld as one member of a cluster: what members' Pods run
     Instance(Box<InstanceOptions>),
+    /// Print how a cluster is, why, and what to type next; exit code 0 if it is ready, 1 if not, 2 on errors
+    Status(StatusOptions),
+    /// Print what is decided about a captured look at a cluster, and why
+    Decide(DecideOptions),
     /// Copy this program into a folder, as `holdfast`
     Copy {
         #[arg(value_name = "DIR")]
@@ -39,21 +47,28 @@ enum Command {
     Version,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Controller(options) => controller::run(*options).map_err(Into::into),
-        Command::Instance(options) => instance::run(*options).map_err(Into::into),
-        Command::Copy { folder } => instance::copy(&folder).map_err(Into::into),
-        Command::Crds { write: Some(folder) } => definitions::write(&folder).map_err(Into::into),
-        Command::Crds { write: None } => print(&definitions::stream()?),
-        Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
-    }
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let failed = match command {
+        Command::Status(_) | Command::Decide(_) => ExitCode::from(FAILED),
+        _ => ExitCode::FAILURE,
+    };
+    run(command).unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        failed
+    })
 }
 
-/// A closed pipe, as behind `| head`, is an error of the reader and worth its message, not a panic.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("failed to print")
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Controller(options) => controller::run(*options)?,
+        Command::Instance(options) => instance::run(*options)?,
+        Command::Status(options) => return Ok(status::run(&options)?),
+        Command::Decide(options) => return Ok(decide::run(&options)?),
+        Command::Copy { folder } => instance::copy(&folder)?,
+        Command::Crds { write: Some(folder) } => definitions::write(&folder)?,
+        Command::Crds { write: None } => output::print(&definitions::stream()?)?,
+        Command::Version => output::print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

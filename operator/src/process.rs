@@ -1,4 +1,4 @@
-//! What every long-running subcommand begins with: logs, the TLS provider, a runtime.
+//! What subcommands begin with: logs, the TLS provider, a runtime.
 //! Must not be run twice in a process.
 
 use std::io;
@@ -20,8 +20,21 @@ pub enum Error {
 /// First of all: whoever speaks TLS later finds its provider, and whoever fails a log.
 pub fn prepare() -> Result<(), Error> {
     telemetry::init(&telemetry::filter())?;
+    provider()
+}
+
+fn provider() -> Result<(), Error> {
     let provider = aws_lc_rs::default_provider();
     provider.install_default().map_err(|_| Error::Provider)
+}
+
+/// For a subcommand that prints to a person and ends: no log, one thread.
+pub fn begin_quietly() -> Result<Runtime, Error> {
+    provider()?;
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
 }
 
 /// The same, and a runtime.
