@@ -141,13 +141,36 @@ async fn serve(address: SocketAddr, registry: Registry, captures: Captures) -> R
         listening = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
     }
     let listener = listening.map_err(|source| Error::Listen { address, source })?;
-    let handler = move |path: &str| match path {
+    Ok(tokio::spawn(async move {
+        http::serve(listener, move |path| answer(path, &registry, &captures)).await;
+    }))
+}
+
+fn answer(path: &str, registry: &Registry, captures: &Captures) -> Answer {
+    match path {
         "/livez" | "/readyz" => Answer::text(200, "ok\n"),
-        "/metrics" => kit::metrics::answer(&registry),
+        "/metrics" => kit::metrics::answer(registry),
         _ if path.starts_with(captures::PATH) => captures.answer(path),
         _ => Answer::not_found(),
-    };
-    Ok(tokio::spawn(async move {
-        http::serve(listener, handler).await;
-    }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_metrics_and_captures_are_answered_and_nothing_else() {
+        let registry = kit::metrics::registry();
+        let captures = Captures::default();
+        let asked = |path: &str| answer(path, &registry, &captures);
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(asked(path).status, 200, "{path}");
+        }
+        let standby = asked("/clusters/shop/orders");
+        assert!(standby.status == 404 && standby.body.contains("does not lead"));
+        for path in ["/", "/clusters", "/debug"] {
+            assert_eq!(asked(path), Answer::not_found(), "{path}");
+        }
+    }
 }

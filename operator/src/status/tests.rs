@@ -155,45 +155,59 @@ fn while_it_fails_over_there_is_nothing_to_do_but_watch() {
     assert!(!View::of(&object).is_ready);
 }
 
-#[test]
-fn a_lost_quorum_names_who_is_missing_and_how_to_look_for_them() {
-    let why = "2 members with their data are needed to know every acknowledged write; seen: orders-1, missing: \
-               orders-0, orders-2; bring a missing one back";
-    let object = object(status(
+/// The cluster of the capture quorum-lost, as its status has it.
+fn quorum_lost() -> MySQLCluster {
+    let refused = "orders-1 is primary and cannot be reached; it may still serve, so nobody takes over; 2 members with \
+                   their data are needed to know every acknowledged write; seen: orders-0, missing: orders-1, \
+                   orders-2; bring a missing one back";
+    let unreachable = "its agent cannot be reached; whether it runs is not known";
+    let pending = "Unschedulable: 0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod \
+                   anti-affinity rules.";
+    let mut lost = member(2, "Replica", "Pending", pending);
+    lost.as_object_mut().unwrap().remove("node");
+    let ready = format!(
+        "0/3 ready; {refused}; orders-0: CatchingUp; orders-1: Unreachable, {unreachable}; orders-2: Pending, {pending}"
+    );
+    let stalled = refused.split_once("takes over; ").unwrap().1;
+    object(status(
         "Blocked",
         json!([
-            member(
-                0,
-                "Primary",
-                "Unreachable",
-                "its agent cannot be reached; whether it runs is not known"
-            ),
-            member(1, "Replica", "CatchingUp", ""),
-            member(2, "Replica", "Pending", "Unschedulable: 0/3 nodes are available"),
+            member(0, "Replica", "CatchingUp", ""),
+            member(1, "Primary", "Unreachable", unreachable),
+            lost,
         ]),
         json!([
-            condition("Ready", "False", "NoPrimary", &format!("0/3 ready; {why}")),
-            condition("PrimaryAvailable", "False", "NoPrimary", why),
-            condition("Redundant", "False", "NoPrimary", why),
-            condition("Stalled", "True", "QuorumLost", why),
+            condition("Ready", "False", "NoPrimary", &ready),
+            condition("PrimaryAvailable", "False", "NoPrimary", refused),
+            condition("Redundant", "False", "NoPrimary", refused),
+            condition("Stalled", "True", "QuorumLost", stalled),
         ]),
-    ));
-    let text = told(&object);
-    let verdict = "Blocked: nobody takes writes; a person has to act (QuorumLost)\n";
+    ))
+}
+
+#[test]
+fn a_lost_quorum_names_who_is_missing_and_how_to_look_for_them() {
+    let text = told(&quorum_lost());
+    let verdict = "Blocked: nobody is known to take writes; a person has to act (QuorumLost)\n";
     assert!(text.starts_with(verdict), "{text}");
     // What a person has to act on comes first.
-    assert!(
-        text.contains(&format!("Why:\n  Stalled is True (QuorumLost): {why}\n")),
-        "{text}"
-    );
+    let first = "Why:\n  Stalled is True (QuorumLost): 2 members with their data";
+    assert!(text.contains(first), "{text}");
     for command in [
         "get pods,pvc --output wide --selector mysql.holdfast.dev/cluster=orders",
-        "kubectl --namespace shop get pod orders-0 --output wide && kubectl describe node node1",
+        "kubectl --namespace shop get pod orders-1 --output wide && kubectl describe node node2",
         "kubectl --namespace shop describe pod/orders-2 pvc/orders-2",
         "get events",
     ] {
         assert!(text.contains(command), "{command} in {text}");
     }
+}
+
+#[test]
+fn the_page_for_people_on_call_shows_what_is_told() {
+    let page = include_str!("../../../docs/on-call.md");
+    let text = told(&quorum_lost());
+    assert!(page.contains(&text), "docs/on-call.md should show:\n{text}");
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl<'a> Subject<'a> {
             (Some("True"), Some(primary)) => format!("{primary} takes writes"),
             (Some("True"), None) => "writes are taken".to_owned(),
             (Some("False"), _) if self.is_awaiting() => "commits wait".to_owned(),
+            (Some("False"), _) if self.is_unseen() => "nobody is known to take writes".to_owned(),
             (Some("False"), _) => "nobody takes writes".to_owned(),
             _ => "whether anybody takes writes is not known".to_owned(),
         }
@@ -144,6 +145,13 @@ impl<'a> Subject<'a> {
 
     fn is_awaiting(self) -> bool {
         self.has_reason(ConditionType::PrimaryAvailable, Reason::AwaitingReplicas)
+    }
+
+    /// Whom nobody reaches may still serve.
+    fn is_unseen(self) -> bool {
+        let reasons = [Reason::NoPrimary, Reason::AwaitingApproval];
+        let mut reasons = reasons.into_iter();
+        reasons.any(|reason| self.has_reason(ConditionType::PrimaryAvailable, reason))
     }
 
     /// Only beside a primary there is somebody to follow.
