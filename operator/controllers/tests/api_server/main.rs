@@ -17,6 +17,8 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use topology::capture::Capture;
+use topology::decision::ClusterState;
 
 use world::World;
 
@@ -75,6 +77,7 @@ async fn a_cluster_is_born_stands_still_fails_over_and_goes_with_its_data() {
     sleep(Duration::from_secs(6)).await;
     assert_eq!(world.versions().await, before);
 
+    its_look_is_decided_again(&world).await;
     fail_over(&world).await;
 
     // Another controller goes on where this one was killed.
@@ -103,6 +106,20 @@ async fn a_cluster_is_born_stands_still_fails_over_and_goes_with_its_data() {
     }
     until_gone::<Secret>(&world, "orders-internal").await;
     world.end().await;
+}
+
+/// What people on call get from it, and what they read there.
+async fn its_look_is_decided_again(world: &World) {
+    let look = world.ask(&format!("/clusters/{}/orders", world.namespace)).await;
+    let capture: Capture = serde_json::from_str(&look).unwrap();
+    let decision = capture.decide();
+    assert_eq!(decision.state, ClusterState::Healthy);
+    assert_eq!(capture.check(&decision), Ok(()));
+    let none = world.ask(&format!("/clusters/{}/others", world.namespace)).await;
+    assert!(
+        none.contains("there is no look at a MySQLCluster others"),
+        "{none}"
+    );
 }
 
 /// The primary's mysqld ends; later it is back.

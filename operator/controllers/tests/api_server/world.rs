@@ -2,7 +2,7 @@
 //! Must not leave anything behind but a namespace going away, and a route to ourselves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, P
 use kube::{Client, ResourceExt};
 use objects::bundle::{Images, Inputs};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -39,6 +41,8 @@ pub(crate) struct World {
     pub(crate) members: Members,
     tasks: Vec<JoinHandle<()>>,
     controller: Option<JoinHandle<Result<(), controllers::Error>>>,
+    /// Where it answers.
+    address: SocketAddr,
 }
 
 impl World {
@@ -95,21 +99,37 @@ impl World {
             namespace,
             members,
             controller: None,
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
         };
         world.tasks.push(world.kubelet());
         world.start();
         world
     }
 
+    /// What the controller answers to people; it closes a connection that takes long.
+    pub(crate) async fn ask(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        body.to_owned()
+    }
+
     /// The controller.
     pub(crate) fn start(&mut self) {
+        // Another port each time: who was killed may still hold his.
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        self.address = free.local_addr().unwrap();
+        drop(free);
         let options = Options {
             // With rights of its own, if it is given some.
             kubeconfig: std::env::var_os(CONTROLLER_KUBECONFIG).map(PathBuf::from),
             namespaces: vec![self.namespace.clone()],
             own_namespace: self.namespace.clone(),
             own_name: "test".into(),
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            listen: self.address,
             certificate_lifetime: Duration::from_secs(3600),
             inputs: Inputs {
                 images: Images {
