@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use controllers::says;
 use holdfast::controller::{self, ControllerOptions};
 use holdfast::decide::{self, DecideOptions};
 use holdfast::instance::{self, InstanceOptions};
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         _ => ExitCode::FAILURE,
     };
     run(command).unwrap_or_else(|error| {
-        eprintln!("Error: {error:#}");
+        eprintln!("Error: {}", says::chain(error.as_ref()));
         failed
     })
 }

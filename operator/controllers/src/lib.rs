@@ -23,7 +23,7 @@ mod problems;
 mod records;
 mod removal;
 mod run;
-mod says;
+pub mod says;
 mod status;
 mod steps;
 mod story;

@@ -5,7 +5,7 @@ use std::error::Error;
 
 const CAUSES_LIMIT: usize = 8;
 
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     for _ in 0..CAUSES_LIMIT {

@@ -88,7 +88,7 @@ fn of_stall(subject: Subject<'_>, reason: Reason) -> Option<Advice> {
             patch(subject, r#"{"spec":{"failover":{"policy":"Automatic"}}}"#),
         ),
         Reason::SpecRefused | Reason::ImageUnfit => advice(
-            "change what the message of Stalled names",
+            "change what the message of Stalled names: here, if it is the spec that asks for too much",
             kubectl(subject, &format!("edit mysqlcluster {}", subject.name())),
         ),
         Reason::ResizeRefused => advice(

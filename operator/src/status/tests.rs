@@ -283,9 +283,18 @@ fn a_status_about_an_older_spec_is_not_taken_for_today() {
     status["observedGeneration"] = 3.into();
     let view = View::of(&object(status));
     assert!(!view.is_ready);
-    let end = "; no operator has looked since its spec was changed";
+    let end = "; no operator has looked since it was changed";
     assert!(view.verdict.ends_with(end), "{}", view.verdict);
     assert_eq!(view.next.len(), 1);
+}
+
+#[test]
+fn a_cluster_that_is_being_removed_is_told_so() {
+    let mut object = object(healthy());
+    let time = serde_json::from_value(json!("2026-11-21T12:00:00Z")).unwrap();
+    object.metadata.deletion_timestamp = Some(time);
+    let verdict = View::of(&object).verdict;
+    assert!(verdict.ends_with("; it is being removed"), "{verdict}");
 }
 
 #[test]

@@ -106,6 +106,10 @@ impl<'a> Subject<'a> {
         self.status.observed_generation == self.object.metadata.generation
     }
 
+    fn is_ending(self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+
     fn verdict(self) -> String {
         let name = self.name();
         if !self.is_observed() {
@@ -120,9 +124,8 @@ impl<'a> Subject<'a> {
             self.stall(),
             self.is(ConditionType::Suspended)
                 .then(|| "suspended, so nothing is changed and nothing fails over".to_owned()),
-            self.has_reason(ConditionType::Ready, Reason::Deleting)
-                .then(|| "it is being removed".to_owned()),
-            (!self.is_current()).then(|| "no operator has looked since its spec was changed".to_owned()),
+            self.is_ending().then(|| "it is being removed".to_owned()),
+            (!self.is_current()).then(|| "no operator has looked since it was changed".to_owned()),
         ];
         for part in more.into_iter().flatten() {
             verdict.push_str(&format!("; {part}"));
