@@ -36,7 +36,7 @@ pub(super) fn of(subject: Subject<'_>) -> Vec<Advice> {
         let mut reasons = ConditionType::Stalled.reasons().iter();
         reasons.find(|reason| reason.as_str() == condition.reason)
     });
-    all.extend(reason.and_then(|reason| of_stall(subject, *reason)));
+    all.extend(stalled.map(|_| of_stall(subject, reason.copied())));
     if subject.is(ConditionType::Suspended) {
         all.push(advice(
             "let the operator go on, when the work by hand is done",
@@ -74,24 +74,24 @@ fn operator(subject: Subject<'_>) -> Advice {
     )
 }
 
-fn of_stall(subject: Subject<'_>, reason: Reason) -> Option<Advice> {
-    Some(match reason {
-        Reason::VolumeFull => advice(
+fn of_stall(subject: Subject<'_>, reason: Option<Reason>) -> Advice {
+    match reason {
+        Some(Reason::VolumeFull) => advice(
             format!(
                 "raise storage.size, which is {}: put what you need in place of MORE",
                 subject.object.spec.storage.size
             ),
             patch(subject, r#"{"spec":{"storage":{"size":"MORE"}}}"#),
         ),
-        Reason::AwaitingApproval => advice(
-            "let another take over: create a Switchover with force, or leave it to the operator from now on",
-            patch(subject, r#"{"spec":{"failover":{"policy":"Automatic"}}}"#),
+        Some(Reason::AwaitingApproval) => advice(
+            "let another take over, by a Switchover with force; add dryRun to see first what would be done",
+            approve(subject),
         ),
-        Reason::SpecRefused | Reason::ImageUnfit => advice(
+        Some(Reason::SpecRefused | Reason::ImageUnfit) => advice(
             "change what the message of Stalled names: here, if it is the spec that asks for too much",
             kubectl(subject, &format!("edit mysqlcluster {}", subject.name())),
         ),
-        Reason::ResizeRefused => advice(
+        Some(Reason::ResizeRefused) => advice(
             "see what the volumes say, and whether their class allows them to grow",
             kubectl(
                 subject,
@@ -101,7 +101,7 @@ fn of_stall(subject: Subject<'_>, reason: Reason) -> Option<Advice> {
                 ),
             ),
         ),
-        Reason::QuorumLost => advice(
+        Some(Reason::QuorumLost) => advice(
             "bring a missing member back, and delete no volume: see which there are",
             kubectl(
                 subject,
@@ -111,12 +111,12 @@ fn of_stall(subject: Subject<'_>, reason: Reason) -> Option<Advice> {
                 ),
             ),
         ),
-        Reason::HistoryDiverged | Reason::PlanRefused | Reason::DeadlineExceeded => advice(
+        // Also of what later versions say.
+        _ => advice(
             "see what is decided and why, and delete no volume",
             decide(subject),
         ),
-        _ => return None,
-    })
+    }
 }
 
 fn of_member(subject: Subject<'_>, member: &MemberStatus) -> Option<Advice> {
@@ -154,6 +154,15 @@ fn patch(subject: Subject<'_>, with: &str) -> String {
         subject,
         &format!("patch mysqlcluster {name} --type merge --patch '{with}'"),
     )
+}
+
+/// What a failover under the policy Manual waits for.
+fn approve(subject: Subject<'_>) -> String {
+    let name = subject.name();
+    let wish = format!(
+        r#"{{"apiVersion":"mysql.holdfast.dev/v1alpha1","kind":"Switchover","metadata":{{"generateName":"{name}-"}},"spec":{{"cluster":"{name}","force":true}}}}"#
+    );
+    format!("echo '{wish}' | {}", kubectl(subject, "create --filename -"))
 }
 
 fn events(subject: Subject<'_>) -> String {

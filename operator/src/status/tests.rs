@@ -1,6 +1,7 @@
 //! Objects as the API server holds them, told as people read them.
 //! Must not need a server.
 
+use crds::switchover::Switchover;
 use serde_json::{Value, json};
 
 use super::*;
@@ -314,11 +315,11 @@ fn a_failover_that_waits_for_a_person_says_how_to_allow_it() {
         "{:?}",
         view.next
     );
-    assert!(
-        view.next[0]
-            .command
-            .contains(r#"{"failover":{"policy":"Automatic"}}"#)
-    );
+    let (wish, create) = view.next[0].command.split_once(" | ").unwrap();
+    assert_eq!(create, "kubectl --namespace shop create --filename -");
+    let wish = wish.trim_start_matches("echo '").trim_end_matches('\'');
+    let wish: Switchover = serde_json::from_str(wish).unwrap();
+    assert!(wish.spec.force && wish.spec.cluster == "orders" && wish.spec.target.is_none());
 }
 
 #[test]
