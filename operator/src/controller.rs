@@ -45,6 +45,9 @@ pub struct ControllerOptions {
     /// Where probes and metrics are served
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     listen: SocketAddr,
+    /// Where the last look at each cluster is answered; reached by port-forward
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    looks: SocketAddr,
     /// Outside of Kubernetes: how to reach it
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
@@ -69,6 +72,7 @@ impl ControllerOptions {
             own_namespace: self.own_namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             own_name: self.own_name,
             listen: self.listen,
+            looks: self.looks,
             certificate_lifetime: self.certificate_lifetime,
             inputs: Inputs {
                 images: Images {

@@ -14,7 +14,7 @@ use topology::record::Record;
 use crate::cache::Key;
 
 /// Where they are asked for: `/clusters/<namespace>/<name>`.
-pub(crate) const PATH: &str = "/clusters/";
+const PATH: &str = "/clusters/";
 
 /// More clusters than one process looks after. A capture is as large as what the members reported.
 const CLUSTERS_LIMIT: usize = 4_096;

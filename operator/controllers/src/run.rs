@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::captures::{self, Captures};
+use crate::captures::Captures;
 use crate::context::Context;
 use crate::dispatch::{Changes, Dispatcher};
 use crate::metrics::Metrics;
@@ -57,6 +57,8 @@ pub struct Options {
     /// The Pod's name, for people.
     pub own_name: String,
     pub listen: SocketAddr,
+    /// Where looks at clusters are answered: only to those whom Kubernetes lets into the Pod.
+    pub looks: SocketAddr,
     pub certificate_lifetime: Duration,
     pub inputs: Inputs,
 }
@@ -69,7 +71,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut registry = kit::metrics::registry();
     let metrics = Metrics::new(&mut registry);
     let captures = Captures::default();
-    let server = serve(options.listen, registry, captures.clone()).await?;
+    let looks = captures.clone();
+    let servers = [
+        serve(options.listen, move |path| answer(path, &registry)).await?,
+        serve(options.looks, move |path| looks.answer(path)).await?,
+    ];
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "the controller waits to lead"
@@ -82,7 +88,9 @@ pub async fn run(options: Options) -> Result<(), Error> {
         () = shutdown.requested() => return Ok(()),
     };
     let ended = govern(options, clients, (metrics, captures), lead, shutdown).await;
-    server.abort();
+    for server in servers {
+        server.abort();
+    }
     ended
 }
 
@@ -133,8 +141,10 @@ async fn govern(
     Ok(())
 }
 
-/// Ready without leading: a standby is one that is ready to lead.
-async fn serve(address: SocketAddr, registry: Registry, captures: Captures) -> Result<JoinHandle<()>, Error> {
+async fn serve(
+    address: SocketAddr,
+    answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
+) -> Result<JoinHandle<()>, Error> {
     let mut listening = TcpListener::bind(address).await;
     if listening.is_err() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         // A kernel without IPv6.
@@ -142,15 +152,15 @@ async fn serve(address: SocketAddr, registry: Registry, captures: Captures) -> R
     }
     let listener = listening.map_err(|source| Error::Listen { address, source })?;
     Ok(tokio::spawn(async move {
-        http::serve(listener, move |path| answer(path, &registry, &captures)).await;
+        http::serve(listener, answer).await;
     }))
 }
 
-fn answer(path: &str, registry: &Registry, captures: &Captures) -> Answer {
+/// Ready without leading: a standby is one that is ready to lead.
+fn answer(path: &str, registry: &Registry) -> Answer {
     match path {
         "/livez" | "/readyz" => Answer::text(200, "ok\n"),
         "/metrics" => kit::metrics::answer(registry),
-        _ if path.starts_with(captures::PATH) => captures.answer(path),
         _ => Answer::not_found(),
     }
 }
@@ -160,16 +170,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probes_metrics_and_captures_are_answered_and_nothing_else() {
+    fn probes_and_metrics_are_answered_and_nothing_else() {
         let registry = kit::metrics::registry();
-        let captures = Captures::default();
-        let asked = |path: &str| answer(path, &registry, &captures);
+        let asked = |path: &str| answer(path, &registry);
         for path in ["/livez", "/readyz", "/metrics"] {
             assert_eq!(asked(path).status, 200, "{path}");
         }
-        let standby = asked("/clusters/shop/orders");
-        assert!(standby.status == 404 && standby.body.contains("does not lead"));
-        for path in ["/", "/clusters", "/debug"] {
+        for path in ["/", "/clusters/shop/orders", "/debug"] {
             assert_eq!(asked(path), Answer::not_found(), "{path}");
         }
     }

@@ -185,9 +185,9 @@ fn watch(subject: Subject<'_>) -> String {
 fn decide(subject: Subject<'_>) -> String {
     format!(
         "pod=$(kubectl --namespace holdfast-system get lease holdfast-controller \
-         --output jsonpath='{{.spec.holderIdentity}}') && kubectl get --raw \
-         /api/v1/namespaces/holdfast-system/pods/${{pod%_*}}:8080/proxy/clusters/{}/{} \
-         | holdfast decide --observed -",
+         --output jsonpath='{{.spec.holderIdentity}}') && {{ kubectl --namespace holdfast-system port-forward \
+         pod/${{pod%_*}} 8081 & sleep 2; curl --silent http://localhost:8081/clusters/{}/{} \
+         | holdfast decide --observed -; kill $!; }}",
         subject.namespace(),
         subject.name()
     )

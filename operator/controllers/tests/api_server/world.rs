@@ -42,7 +42,7 @@ pub(crate) struct World {
     tasks: Vec<JoinHandle<()>>,
     controller: Option<JoinHandle<Result<(), controllers::Error>>>,
     /// Where it answers.
-    address: SocketAddr,
+    looks: SocketAddr,
 }
 
 impl World {
@@ -99,7 +99,7 @@ impl World {
             namespace,
             members,
             controller: None,
-            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            looks: (Ipv4Addr::LOCALHOST, 0).into(),
         };
         world.tasks.push(world.kubelet());
         world.start();
@@ -108,7 +108,7 @@ impl World {
 
     /// What the controller answers to people; it closes a connection that takes long.
     pub(crate) async fn ask(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.looks).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -120,8 +120,9 @@ impl World {
     /// The controller.
     pub(crate) fn start(&mut self) {
         // Another port each time: who was killed may still hold his.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        self.address = free.local_addr().unwrap();
+        let free = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [listen, looks] = free.each_ref().map(|free| free.local_addr().unwrap());
+        self.looks = looks;
         drop(free);
         let options = Options {
             // With rights of its own, if it is given some.
@@ -129,7 +130,8 @@ impl World {
             namespaces: vec![self.namespace.clone()],
             own_namespace: self.namespace.clone(),
             own_name: "test".into(),
-            listen: self.address,
+            listen,
+            looks,
             certificate_lifetime: Duration::from_secs(3600),
             inputs: Inputs {
                 images: Images {
