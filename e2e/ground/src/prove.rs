@@ -25,8 +25,8 @@ const WITH_API_SERVER: &[&str] = &["kit"];
 const WITH_HELM: (&str, &str) = ("e2e", "charts");
 /// The test target that needs mysqlds and the program itself, and runs only by name.
 const WITH_PROGRAM: (&str, &str) = ("instance", "member");
-/// Needs an API server without kubelets, which no step makes: only linted here.
-const BY_HAND: (&str, &str) = ("controllers", "api_server");
+/// The test target that needs an API server, nodes that take no Pods, and no other operator; only by name.
+const WITH_IDLE_NODES: (&str, &str) = ("controllers", "api_server");
 
 /// How many checks went which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ pub fn prove() -> Result<bool> {
     // What runs only by name is checked only by name.
     let named = WITH_MYSQLD.iter().map(|package| (package, "mysqld"));
     let named = named.chain(WITH_API_SERVER.iter().map(|package| (package, "api_server")));
-    let single = [WITH_HELM, WITH_PROGRAM, BY_HAND];
+    let single = [WITH_HELM, WITH_PROGRAM, WITH_IDLE_NODES];
     let single = single.iter().map(|(package, test)| (package, *test));
     for (package, test) in named.chain(single) {
         let line = format!("clippy --package {package} --test {test} --locked -- --deny warnings");
@@ -278,6 +278,22 @@ fn ground_steps(proof: &mut Proof, checkout: &Path, own: &Path) -> Result<()> {
     proof.step(
         "stories elsewhere",
         stories(&["--kubeconfig", &kubeconfig, "Ready", "cut from", "in a pod"]),
+    );
+    let kubectl = |line: &str| {
+        let words: Vec<&str> = ["kubectl"].into_iter().chain(line.split(' ')).collect();
+        ground(&words)
+    };
+    proof.step(
+        "the operator removed",
+        kubectl("delete namespace holdfast-system --ignore-not-found --timeout=120s"),
+    );
+    proof.step("nodes that take no Pods", kubectl("cordon -l kubernetes.io/os"));
+    let (package, test) = WITH_IDLE_NODES;
+    let test = named_test(checkout, package, test);
+    let test = test.env("KUBECONFIG", Paths::of(GROUND).kubeconfig());
+    proof.step(
+        &format!("{package} against the API server"),
+        Ok(test.into_inner()),
     );
     proof.step("proving ground down", ground(&["down"]));
     proof.step("nothing left of it", ground(&["remains"]));

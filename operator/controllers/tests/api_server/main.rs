@@ -1,7 +1,8 @@
 //! What the controller promises about its objects, shown on a real API server with pretended members.
 //! Must not need nodes: Pods get an address and an agent's stream from the tests themselves.
 //!
-//! Runs only when named, with KUBECONFIG set: `cargo test -p controllers --test api_server`.
+//! Runs only when named, with KUBECONFIG set, where no node takes Pods (`kubectl cordon`) and no other operator
+//! runs: `cargo test -p controllers --test api_server`.
 
 #![cfg(test)]
 
