@@ -11,6 +11,7 @@ use ground::faults::pod;
 use ground::ground::Ground;
 use ground::machine;
 
+use super::switchover::Asked;
 use crate::audit::{self, Call};
 use crate::cluster::Cluster;
 use crate::operator;
@@ -190,6 +191,7 @@ pub(super) fn rights(stage: &Stage) -> Result<String> {
     cluster.healthy(stage)?;
     let gone = orphans_go(stage, &cluster)?;
     let back = service_comes_back(stage, &cluster)?;
+    Asked::create(stage, &cluster, "rehearsal", ", dryRun: true")?.wait("Ready")?;
     cluster.instances = 1;
     cluster.apply(stage)?;
     cluster.wait_healthy(stage)?;

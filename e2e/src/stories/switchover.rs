@@ -11,14 +11,14 @@ use crate::operator;
 use crate::stage::{Stage, claim};
 
 /// One that was asked for.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     stage: &'a Stage,
     namespace: &'a str,
     name: String,
 }
 
 impl<'a> Asked<'a> {
-    fn create(stage: &'a Stage, cluster: &'a Cluster<'_>, name: &str, spec: &str) -> Result<Self> {
+    pub(super) fn create(stage: &'a Stage, cluster: &'a Cluster<'_>, name: &str, spec: &str) -> Result<Self> {
         let namespace = cluster.namespace;
         let asked = Self {
             stage,
@@ -39,7 +39,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Waits as a pipeline would; what it says then.
-    fn wait(&self, condition: &str) -> Result<Value> {
+    pub(super) fn wait(&self, condition: &str) -> Result<Value> {
         let line = format!(
             "wait --for=condition={condition} switchover/{} -n {} --timeout=60s",
             self.name, self.namespace
