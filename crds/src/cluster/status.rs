@@ -17,9 +17,9 @@ pub struct MySQLClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// What the operator is doing with the cluster, in one word: Creating, Adopting, Healthy,
-    /// Degraded, Scaling, Updating, AwaitingReplicas, Opening, PrimaryUnavailable, Blocked or
-    /// Suspended. Later versions may have more.
+    /// What the operator is doing with the cluster, in one word: Creating, Adopting, FailingOver,
+    /// SwitchingOver, Healthy, Degraded, Scaling, Updating, AwaitingReplicas, Opening,
+    /// PrimaryUnavailable, Blocked or Suspended. Later versions may have more.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z]*$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,

@@ -91,6 +91,11 @@ impl Switching {
         self.versions.drain(..surplus);
     }
 
+    fn is_outdated(&self, asked: &Switchover) -> bool {
+        let version = asked.resource_version().unwrap_or_default();
+        self.versions.contains(&version)
+    }
+
     pub(crate) fn is_not_written(&mut self) {
         self.due = Some(Instant::now() + RETRY);
     }
@@ -208,13 +213,6 @@ impl ClusterLoop {
             Instant::now() + left.max(RETRY)
         });
         self.switching.told = told;
-    }
-}
-
-impl Switching {
-    fn is_outdated(&self, asked: &Switchover) -> bool {
-        let version = asked.resource_version().unwrap_or_default();
-        self.versions.contains(&version)
     }
 }
 
