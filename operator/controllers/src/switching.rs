@@ -10,6 +10,7 @@ use std::time::Duration;
 use crds::cluster::{MySQLCluster, Promotion};
 use crds::switchover::{Switchover, SwitchoverState, SwitchoverStatus};
 use jiff::Timestamp as Wall;
+use kit::backoff::Policy;
 use kube::ResourceExt;
 use objects::Cluster;
 use tokio::time::Instant;
@@ -18,28 +19,46 @@ use topology::decision::{Decision, Reason, Refusal};
 use topology::observed::{self, Observed, Spec, Timestamp};
 use topology::record::Record;
 
-use crate::cluster_loop::ClusterLoop;
+use crate::cluster_loop::{ClusterLoop, Retry};
 use crate::paperwork::Notice;
 use progress::{Rehearsal, View};
 
-/// A write that failed is tried again so soon.
-const RETRY: Duration = Duration::from_secs(1);
+/// What failed to be written is tried again so soon.
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(500),
+    limit: Duration::from_secs(60),
+};
+/// Whose deadline has come is looked at then, and not before.
+const SOON: Duration = Duration::from_secs(1);
 /// Versions that our own writes left behind, until the watch brings the newer ones.
 const VERSIONS_LIMIT: usize = 32;
 /// In the order of their creation; those beyond wait without a word.
 const TOLD_LIMIT: usize = 20;
 
 /// What is remembered of them between looks.
-#[derive(Default)]
 pub(crate) struct Switching {
     /// The one that is active, by uid, and since when.
     active: Option<(String, Timestamp)>,
     /// Why a handover was taken back last.
     why: Option<String>,
     versions: Vec<String>,
+    retry: Retry,
     pub(crate) due: Option<Instant>,
     /// What is to be written with the next job.
     pub(crate) told: Vec<Told>,
+}
+
+impl Default for Switching {
+    fn default() -> Self {
+        Self {
+            active: None,
+            why: None,
+            versions: Vec::new(),
+            retry: Retry::new(RETRY),
+            due: None,
+            told: Vec::new(),
+        }
+    }
 }
 
 /// A status that is to be written, and what is to be told when it is.
@@ -86,6 +105,7 @@ impl Switching {
 
     /// Written: what the watch said before is older.
     pub(crate) fn wrote(&mut self, before: &Switchover) {
+        self.retry.succeeded();
         self.versions.extend(before.resource_version());
         let surplus = self.versions.len().saturating_sub(VERSIONS_LIMIT);
         self.versions.drain(..surplus);
@@ -97,7 +117,7 @@ impl Switching {
     }
 
     pub(crate) fn is_not_written(&mut self) {
-        self.due = Some(Instant::now() + RETRY);
+        self.retry.failed();
     }
 }
 
@@ -210,8 +230,13 @@ impl ClusterLoop {
             .and_then(|status| progress::deadline(first, status));
         self.switching.due = deadline.map(|deadline| {
             let left = Duration::try_from(deadline.duration_since(view.now)).unwrap_or_default();
-            Instant::now() + left.max(RETRY)
+            Instant::now() + left.max(SOON)
         });
+        if !told.is_empty() && !self.switching.retry.is_open() {
+            let retry = self.switching.retry.not_before();
+            self.switching.due = Some(self.switching.due.map_or(retry, |due| due.min(retry)));
+            return;
+        }
         self.switching.told = told;
     }
 }
