@@ -72,6 +72,10 @@ fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
             .await;
         primary.place.kill_mysqld();
         assert_ne!(code(&writing.await.unwrap()), 0);
+        // What was said before the kill may still be on its way.
+        primary
+            .until("its end", |report| !matches!(report.process, Process::Running))
+            .await;
         let report = primary
             .until("the trouble again", |report| {
                 let kind = TroubleKind::AwaitingAcknowledgements;
