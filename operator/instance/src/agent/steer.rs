@@ -206,7 +206,7 @@ impl Agent {
             tracing::info!("the primary is open");
         }
         match done {
-            Done::Steps => {}
+            Done::Steps | Done::NotYet => {}
             Done::Founded => run.is_founded = true,
             Done::AccountsRight => {
                 run.accounts = Some(app);

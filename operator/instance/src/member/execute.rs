@@ -55,6 +55,8 @@ impl From<sql::Error> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
     Steps,
+    /// What the rest rests on is not so yet: they were not taken.
+    NotYet,
     Founded,
     AccountsRight,
     /// The data are the donor's; mysqld ends by itself.
@@ -97,7 +99,7 @@ impl Tools {
                     });
                 }
             }
-            if done == Done::MustKill {
+            if matches!(done, Done::MustKill | Done::NotYet) {
                 break;
             }
         }
@@ -131,10 +133,10 @@ impl Tools {
             }
             Step::StartApplier => replication::start_applier(session, deadline).await?,
             Step::StopApplier => self.stop_applier(session).await?,
-            Step::AwaitApplied => await_applied(session).await?,
+            Step::AwaitApplied => return Ok(await_applied(session).await?),
             Step::ForgetSource => {
                 self.stop_applier(session).await?;
-                forget_source(session).await?;
+                return Ok(forget_source(session).await?);
             }
             Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
             Step::AllowOwnWrites => {
@@ -291,21 +293,25 @@ async fn put_back(session: &mut Session, wrong: &[Wrong]) -> Result<(), sql::Err
     failed
 }
 
-async fn await_applied(session: &mut Session) -> Result<(), sql::Error> {
+async fn await_applied(session: &mut Session) -> Result<Done, sql::Error> {
     let deadline = Deadline::after(STEP_LIMIT);
     for channel in status::channels(session, deadline).await? {
-        replication::wait_applied(session, &channel.received, Deadline::after(APPLY_LIMIT)).await?;
+        let within = Deadline::after(APPLY_LIMIT);
+        if !replication::wait_applied(session, &channel.received, within).await? {
+            return Ok(Done::NotYet);
+        }
     }
-    Ok(())
+    Ok(Done::Steps)
 }
 
 /// Looks once more: what was received and is not applied would be lost with the relay log.
-async fn forget_source(session: &mut Session) -> Result<(), sql::Error> {
+async fn forget_source(session: &mut Session) -> Result<Done, sql::Error> {
     let facts = status::read(session, Deadline::after(STEP_LIMIT)).await?;
     let is_applied =
         steps::channel(&facts).is_none_or(|channel| channel.received.is_subset(&facts.gtid_executed));
-    match is_applied {
-        true => replication::reset(session, Deadline::after(STEP_LIMIT)).await,
-        false => Ok(()),
+    if !is_applied {
+        return Ok(Done::NotYet);
     }
+    replication::reset(session, Deadline::after(STEP_LIMIT)).await?;
+    Ok(Done::Steps)
 }

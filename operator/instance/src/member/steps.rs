@@ -290,35 +290,40 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     steps
 }
 
+/// Up to its own first write in one go: nobody takes writes meanwhile.
 fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
     let facts = view.facts;
-    if let Some(channel) = channel(facts) {
-        if channel.receiver != Receiver::Off {
-            return vec![Step::StopReceiver];
-        }
-        if !channel.received.is_subset(&facts.gtid_executed) {
-            return match channel.is_applier_on {
-                true => vec![Step::AwaitApplied],
-                false => vec![Step::StartApplier],
-            };
-        }
-        return vec![Step::ForgetSource];
-    }
-    let mut steps = Vec::new();
+    let mut steps = channel(facts).map(leave_source).unwrap_or_default();
     if !waits_for(facts, wait_for) {
-        match wait_for {
-            0 => steps.push(Step::StopWaiting),
-            count => steps.push(Step::WaitFor(count)),
-        }
-        return steps;
+        steps.push(match wait_for {
+            0 => Step::StopWaiting,
+            count => Step::WaitFor(count),
+        });
     }
     if flag(facts, Setting::SuperReadOnly) {
         steps.push(Step::AllowOwnWrites);
-    } else if view.is_proved && !is_open(facts) {
+    }
+    if !steps.is_empty() {
+        return steps;
+    }
+    if view.is_proved && !is_open(facts) {
         steps.push(Step::Open);
     } else if view.is_proved && !view.are_accounts_right {
         steps.push(Step::Accounts);
     }
+    steps
+}
+
+/// What was received is applied first; while that lasts nothing else is done.
+fn leave_source(channel: &Channel) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if channel.receiver != Receiver::Off {
+        steps.push(Step::StopReceiver);
+    }
+    if !channel.is_applier_on {
+        steps.push(Step::StartApplier);
+    }
+    steps.extend([Step::AwaitApplied, Step::ForgetSource]);
     steps
 }
 

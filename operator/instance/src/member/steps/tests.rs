@@ -310,7 +310,7 @@ fn who_has_what_nobody_was_promised_does_not_follow() {
 
 #[test]
 fn a_primary_opens_step_by_step() {
-    just_started(PRIMARY).gives(&[Step::WaitFor(1)]);
+    just_started(PRIMARY).gives(&[Step::WaitFor(1), Step::AllowOwnWrites]);
     let waiting = just_started(PRIMARY).waiting(0);
     assert!(!may_prove(&waiting.facts, 1));
     waiting.gives(&[Step::AllowOwnWrites]);
@@ -360,26 +360,27 @@ fn nothing_opens_without_a_proof() {
 
 #[test]
 fn a_promoted_replica_applies_what_it_received_first() {
-    let case = || just_started(PRIMARY).following("db-1", Receiver::Off);
-    just_started(PRIMARY)
-        .following("db-1", Receiver::On)
-        .gives(&[Step::StopReceiver]);
-    let behind = |is_on: bool| {
-        case().channel(|channel| {
-            channel.received = set(&format!("{ME}:1-20"));
-            channel.is_applier_on = is_on;
-        })
-    };
-    behind(true).gives(&[Step::AwaitApplied]);
-    behind(false).gives(&[Step::StartApplier]);
-    case().gives(&[Step::ForgetSource]);
+    let opening = [
+        Step::AwaitApplied,
+        Step::ForgetSource,
+        Step::WaitFor(1),
+        Step::AllowOwnWrites,
+    ];
+    let with = |first: &[Step]| [first, &opening].concat();
+    let following = |receiver| just_started(PRIMARY).following("db-1", receiver);
+    following(Receiver::On).gives(&with(&[Step::StopReceiver]));
+    following(Receiver::Off).gives(&opening);
+    let idle = following(Receiver::Off).channel(|channel| channel.is_applier_on = false);
+    idle.gives(&with(&[Step::StartApplier]));
 }
 
 #[test]
 fn a_primary_alone_waits_for_nobody() {
     let alone = Role::Primary { wait_for: 0 };
     just_started(alone.clone()).gives(&[Step::AllowOwnWrites]);
-    just_started(alone).waiting(0).gives(&[Step::StopWaiting]);
+    just_started(alone)
+        .waiting(0)
+        .gives(&[Step::StopWaiting, Step::AllowOwnWrites]);
 }
 
 #[test]
