@@ -12,7 +12,8 @@ use crate::stage::{Stage, wait_until};
 const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(180);
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
-const ROUTED_WITHIN: Duration = Duration::from_secs(20);
+/// After an outage of the API server nodes ask again only once in half a minute or so.
+const ROUTED_WITHIN: Duration = Duration::from_secs(90);
 
 /// What is applied.
 #[derive(Clone, Debug)]
