@@ -162,6 +162,21 @@ impl Cluster<'_> {
         .map(drop)
     }
 
+    /// A program inside a member, beside its mysqld; what it prints.
+    pub fn inside(&self, stage: &Stage, member: &str, argv: &[&str]) -> Result<String> {
+        let exec = ["exec", "-n", self.namespace, member, "-c", "mysql", "--"];
+        stage.kubectl(exec.iter().chain(argv)).output()
+    }
+
+    /// Asks for another primary; `more` are further fields of the spec.
+    pub fn ask_switchover(&self, stage: &Stage, name: &str, more: &str) -> Result<()> {
+        stage.apply(&format!(
+            "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: Switchover\nmetadata: {{name: {name}, namespace: {}}}\n\
+             spec: {{cluster: {}{more}}}\n",
+            self.namespace, self.name
+        ))
+    }
+
     /// What a person would see, for errors.
     pub fn told(&self, stage: &Stage) -> String {
         let seen = self.get(stage).map(|object| object["status"].to_string());

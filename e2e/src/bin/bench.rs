@@ -115,11 +115,8 @@ fn delete(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
 }
 
 fn ask(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
-    let (namespace, name, epoch) = (cluster.namespace, cluster.name, cluster.epoch(stage)?);
-    stage.apply(&format!(
-        "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: Switchover\nmetadata: {{name: after-{epoch}, namespace: \
-         {namespace}}}\nspec: {{cluster: {name}}}\n"
-    ))?;
+    let name = format!("after-{}", cluster.epoch(stage)?);
+    cluster.ask_switchover(stage, &name, "")?;
     Ok(None)
 }
 

@@ -16,19 +16,8 @@ pub(super) fn inside(stage: &Stage, cluster: &Cluster<'_>, member: &str, stateme
         "MYSQL_PWD=$(cat /holdfast/passwords/accounts) mysql --no-defaults --socket /data/holdfast/tmp/mysqld.sock \
          --user holdfast_accounts --batch --skip-column-names --execute '{statement}'"
     );
-    let argv = [
-        "exec",
-        "-n",
-        cluster.namespace,
-        member,
-        "-c",
-        "mysql",
-        "--",
-        "sh",
-        "-c",
-        &line,
-    ];
-    Ok(stage.kubectl(argv).output()?.trim().to_owned())
+    let told = cluster.inside(stage, member, &["sh", "-c", &line])?;
+    Ok(told.trim().to_owned())
 }
 
 /// Safety settings changed by hand on running servers come back, with an Event.

@@ -357,19 +357,7 @@ fn on_the_machine(ground: &Ground, look: &mut impl FnMut(&[u8], &str)) -> Result
 /// As Prometheus would read them, but from inside: the API server is no Pod, and kept out.
 fn metrics(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
     let ask = "exec 3<>/dev/tcp/127.0.0.1/9307 && printf 'GET /metrics HTTP/1.1\\r\\nhost: here\\r\\n\\r\\n' >&3 && cat <&3";
-    let exec = [
-        "exec",
-        "-n",
-        cluster.namespace,
-        member,
-        "-c",
-        "mysql",
-        "--",
-        "bash",
-        "-c",
-        ask,
-    ];
-    let text = stage.kubectl(exec).output()?;
+    let text = cluster.inside(stage, member, &["bash", "-c", ask])?;
     claim(text.contains("# TYPE"), format!("these are metrics: {text}"))?;
     Ok(text)
 }

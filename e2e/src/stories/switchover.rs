@@ -25,11 +25,7 @@ impl<'a> Asked<'a> {
             namespace,
             name: name.to_owned(),
         };
-        stage.apply(&format!(
-            "apiVersion: mysql.holdfast.dev/v1alpha1\nkind: Switchover\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec: {{cluster: {}{spec}}}\n",
-            cluster.name
-        ))?;
+        cluster.ask_switchover(stage, name, spec)?;
         Ok(asked)
     }
 

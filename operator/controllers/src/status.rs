@@ -240,7 +240,7 @@ fn is_reached(findings: &Findings<'_>, record: &Record) -> bool {
 }
 
 /// The API keeps seconds: a fraction would be a difference to what is read back.
-fn whole_seconds(now: Timestamp) -> Time {
+pub(crate) fn whole_seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 

@@ -164,8 +164,8 @@ impl fmt::Display for Refusal {
             ),
             Refusal::NoSuccessor { primary, unfit } => {
                 write!(f, "{primary} is to give its role up, and nobody can take over now")?;
-                let all = unfit.iter().enumerate();
-                all.into_iter().try_for_each(|(n, (name, why))| {
+                let mut all = unfit.iter().enumerate();
+                all.try_for_each(|(n, (name, why))| {
                     let lead = if n == 0 { ": " } else { ", " };
                     write!(f, "{lead}{name} {}", of_unfit(*why))
                 })

@@ -5,9 +5,10 @@ use crds::cluster::Promotion;
 use crds::conditions::{ConditionType, Reason as Word};
 use crds::switchover::{Switchover, SwitchoverState as State, SwitchoverStatus};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kit::conditions::{self, Finding, Status};
 use topology::record::Record;
+
+use crate::status::whole_seconds;
 
 /// What is seen of its cluster.
 #[derive(Clone, Copy)]
@@ -284,11 +285,6 @@ fn tell(status: &mut SwitchoverStatus, said: &Said, now: Timestamp) {
         }
     }
     status.conditions = Some(list);
-}
-
-/// The API keeps seconds: a fraction would be a difference to what is read back.
-fn whole_seconds(now: Timestamp) -> Time {
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 #[cfg(test)]

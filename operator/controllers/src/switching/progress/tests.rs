@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::cluster::PromotionKind;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use topology::gtid::Uuid;
 use topology::term::Term;
