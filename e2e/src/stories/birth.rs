@@ -3,16 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ground::faults::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, condition, is_said};
 use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
-const TRIES: u8 = 3;
+/// A record that every gate refuses.
+const PROBE: &str = r#"{"epoch":1}"#;
 const OUTAGE: Duration = Duration::from_secs(120);
 
 /// Applied, Ready, and a row written and read through both Services.
@@ -105,20 +106,91 @@ fn recorded(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<(u64, String)
     Ok(Some((epoch, primary.to_owned())))
 }
 
+/// While it is shut, the API server refuses records: the birth stands still at a known moment.
+struct Gate<'a> {
+    stage: &'a Stage,
+    name: String,
+}
+
+impl<'a> Gate<'a> {
+    /// In a new namespace, where records that match the expression are refused from here on.
+    fn shut(stage: &'a Stage, cluster: &Cluster<'_>, matching: &str) -> Result<Self> {
+        let gate = Self {
+            stage,
+            name: format!("story-{}", cluster.namespace),
+        };
+        gate.remove()?;
+        let namespace = cluster.namespace;
+        stage.delete_namespace(namespace)?;
+        stage.namespace(namespace)?;
+        let rule = format!("!('record' in object.data) || !object.data.record.matches('{matching}')");
+        let name = &gate.name;
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
+                    "operations": ["CREATE", "UPDATE"],
+                }]},
+                "matchConditions": [
+                    {"name": "here", "expression": format!("object.metadata.namespace == '{namespace}'")},
+                    {"name": "has-data", "expression": "has(object.data)"},
+                ],
+                "validations": [{"expression": rule, "message": "held back by a story"}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        });
+        stage.apply(&format!("{policy}\n---\n{binding}\n"))?;
+        wait_until("records are refused", Duration::from_secs(60), || {
+            let refused = stage
+                .k(&format!(
+                    "create configmap probe -n {namespace} --dry-run=server --from-literal=record={PROBE}"
+                ))
+                .run();
+            Ok(refused.is_err_and(|error| format!("{error:#}").contains("held back by a story")))
+        })?;
+        Ok(gate)
+    }
+
+    /// Records are taken again.
+    fn open(self) -> Result<()> {
+        self.remove()
+    }
+
+    fn remove(&self) -> Result<()> {
+        let name = &self.name;
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            self.stage
+                .k(&format!("delete {kind} {name} --ignore-not-found"))
+                .run()?;
+        }
+        Ok(())
+    }
+}
+
 /// A member's node loses its power at a moment of the birth. The two others take writes without it, and
-/// when it is back there is one history. None if it came too late: writes were taken already, and with one
-/// replica counted another loss blocks rightly.
-fn node_lost(stage: &Stage, cluster: &Cluster<'_>, member: &str, begun: Instant) -> Result<Option<String>> {
+/// when it is back there is one history.
+fn node_lost(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    gate: Gate<'_>,
+    member: &str,
+    begun: Instant,
+) -> Result<String> {
     let ground = stage.ground()?;
     let unit = cluster.node(stage, member)?;
     let fault = Fault::UnitDown { unit: unit.clone() }.inject(ground)?;
     let seen = recorded(stage, cluster)?;
-    if seen.as_ref().is_some_and(|(epoch, _)| *epoch > 0) {
-        fault.heal()?;
-        cluster.remove(stage)?;
-        return Ok(None);
-    }
     let at = begun.elapsed();
+    gate.open()?;
     let open = cluster.wait(stage, "two of three take writes", |object| {
         let is_open = is_said(object, "PrimaryAvailable", "True");
         is_open && object["status"]["primary"]["name"] != member
@@ -148,23 +220,13 @@ fn node_lost(stage: &Stage, cluster: &Cluster<'_>, member: &str, begun: Instant)
         None => "no record".to_owned(),
         Some((epoch, primary)) => format!("record of epoch {epoch}, primary {primary}"),
     };
-    Ok(Some(format!(
+    Ok(format!(
         "power cut of {unit} with {member} after {:.1} s ({record}); {primary} open {:.0} s later; Healthy {:.0} s \
          after the node's return; {told}",
         at.as_secs_f64(),
         open.as_secs_f64(),
         back.as_secs_f64()
-    )))
-}
-
-/// Until the moment is met.
-fn in_time(mut tried: impl FnMut() -> Result<Option<String>>) -> Result<String> {
-    for _ in 0..TRIES {
-        if let Some(told) = tried()? {
-            return Ok(told);
-        }
-    }
-    bail!("the moment was missed {TRIES} times")
+    ))
 }
 
 /// Before there is a record: nothing is known yet, and the first of the members is gone.
@@ -174,13 +236,13 @@ pub(super) fn node_lost_before_the_record(stage: &Stage) -> Result<String> {
         namespace: "born-early",
         ..Cluster::default()
     };
-    in_time(|| {
-        let begun = cluster.create(stage)?;
-        wait_until("every Pod has a node", Duration::from_secs(60), || {
-            Ok((0..3).all(|n| cluster.node(stage, &format!("orders-{n}")).is_ok()))
-        })?;
-        node_lost(stage, &cluster, "orders-0", begun)
-    })
+    let gate = Gate::shut(stage, &cluster, ".*")?;
+    cluster.apply(stage)?;
+    let begun = Instant::now();
+    wait_until("every Pod has a node", Duration::from_secs(60), || {
+        Ok((0..3).all(|n| cluster.node(stage, &format!("orders-{n}")).is_ok()))
+    })?;
+    node_lost(stage, &cluster, gate, "orders-0", begun)
 }
 
 /// The first primary was told to found the cluster, and its node is gone with what it made.
@@ -190,11 +252,11 @@ pub(super) fn node_lost_after_found(stage: &Stage) -> Result<String> {
         namespace: "born-late",
         ..Cluster::default()
     };
-    in_time(|| {
-        let begun = cluster.create(stage)?;
-        let founder = founder(stage, &cluster)?;
-        node_lost(stage, &cluster, &founder, begun)
-    })
+    let gate = Gate::shut(stage, &cluster, "\"epoch\":[1-9]")?;
+    cluster.apply(stage)?;
+    let begun = Instant::now();
+    let founder = founder(stage, &cluster)?;
+    node_lost(stage, &cluster, gate, &founder, begun)
 }
 
 /// The API server is away for two minutes, from the moment at which a founder is recorded.
