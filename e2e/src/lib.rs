@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod fixtures;
+pub mod harm;
 pub mod install;
 pub mod load;
 pub mod operator;

@@ -28,19 +28,19 @@ pub struct Load<'a> {
 impl<'a> Load<'a> {
     /// Begins to write through the primary's Service.
     pub fn start(stage: &'a Stage, cluster: &'a Cluster<'a>) -> Result<Self> {
-        Self::at_most(stage, cluster, PER_SECOND)
+        Self::at_most(stage, cluster, Some(PER_SECOND))
     }
 
     /// The same, with so many writes a second, or what the machine can do.
-    pub fn at_most(stage: &'a Stage, cluster: &'a Cluster<'a>, per_second: u32) -> Result<Self> {
-        let per_second = per_second.to_string();
+    pub fn at_most(stage: &'a Stage, cluster: &'a Cluster<'a>, per_second: Option<u32>) -> Result<Self> {
+        let limit = per_second.map(|per_second| per_second.to_string());
         let login = cluster.login(stage, "primary")?;
         let file = format!("holdfast-{}-{}.jsonl", cluster.namespace, std::process::id());
         let history = std::env::temp_dir().join(file);
         ground::cache::remove(&history)?;
         program(stage, &login, "setup", &[])?.run()?;
         let path = history.display().to_string();
-        let args = [
+        let mut args = vec![
             "--clients",
             "8",
             "--history",
@@ -49,9 +49,8 @@ impl<'a> Load<'a> {
             "1000",
             "--connect-timeout-ms",
             "500",
-            "--max-rate",
-            &per_second,
         ];
+        args.extend(limit.iter().flat_map(|limit| ["--max-rate", limit]));
         let child = program(stage, &login, "run", &args)?.detached(&history.with_extension("log"))?;
         let load = Self {
             stage,

@@ -195,7 +195,7 @@ fn node_lost(
         let is_open = is_said(object, "PrimaryAvailable", "True");
         is_open && object["status"]["primary"]["name"] != member
     })?;
-    let load = Load::at_most(stage, cluster, 200)?;
+    let load = Load::at_most(stage, cluster, Some(200))?;
     cluster.wait(
         stage,
         &format!("status says that {member} is missing"),

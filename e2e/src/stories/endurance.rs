@@ -128,7 +128,7 @@ pub(super) fn scaled(stage: &Stage) -> Result<String> {
     cluster.healthy(stage)?;
     let copy = cluster.clone();
     // One member alone writes faster than replicas, who sync every event, can follow.
-    let load = Load::at_most(stage, &copy, 40)?;
+    let load = Load::at_most(stage, &copy, Some(40))?;
     let mut told = Vec::new();
     for instances in [3, 1, 3] {
         cluster.instances = instances;
@@ -162,7 +162,7 @@ pub(super) fn scaled_to_five(stage: &Stage) -> Result<String> {
     operator::installed(stage)?;
     cluster.healthy(stage)?;
     let copy = cluster.clone();
-    let load = Load::at_most(stage, &copy, 40)?;
+    let load = Load::at_most(stage, &copy, Some(40))?;
     let mut told = Vec::new();
     for (instances, acknowledgements) in [(5, "2"), (3, "1")] {
         cluster.instances = instances;
@@ -197,7 +197,7 @@ pub(super) fn lagging(stage: &Stage) -> Result<String> {
     operator::installed(stage)?;
     cluster.healthy(stage)?;
     cluster.query(stage, "primary", "CREATE TABLE held (id INT PRIMARY KEY)")?;
-    let load = Load::at_most(stage, &cluster, 100)?;
+    let load = Load::at_most(stage, &cluster, Some(100))?;
     let replica = cluster.replica(stage)?;
     let mut login = cluster.login(stage, "replicas")?;
     login.host = cluster.address(stage, &replica)?;
@@ -266,7 +266,7 @@ pub(super) fn controllers_killed_while_scaling(stage: &Stage) -> Result<String> 
     cluster.healthy(stage)?;
     let copy = cluster.clone();
     // One member alone writes faster than replicas, who sync every event, can follow.
-    let load = Load::at_most(stage, &copy, 40)?;
+    let load = Load::at_most(stage, &copy, Some(40))?;
     cluster.instances = 3;
     cluster.apply(stage)?;
     let mut kills = 0;

@@ -63,7 +63,7 @@ pub(super) fn replica_full(stage: &Stage) -> Result<String> {
     };
     cluster.healthy(stage)?;
     let copy = cluster.clone();
-    let load = Load::at_most(stage, &copy, 40)?;
+    let load = Load::at_most(stage, &copy, Some(40))?;
     let (replica, epoch) = (cluster.replica(stage)?, cluster.epoch(stage)?);
     let fault = fill(stage, &cluster, &replica)?;
     let named = cluster.wait(stage, &format!("{replica} is named with the cure"), |object| {
@@ -108,7 +108,7 @@ pub(super) fn all_full(stage: &Stage) -> Result<String> {
     };
     cluster.healthy(stage)?;
     let copy = cluster.clone();
-    let load = Load::at_most(stage, &copy, 50)?;
+    let load = Load::at_most(stage, &copy, Some(50))?;
     let (primary, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     let table = "CREATE TABLE ballast (id INT PRIMARY KEY AUTO_INCREMENT, bytes LONGBLOB)";
     cluster.query(stage, "primary", table)?;
@@ -170,7 +170,7 @@ pub(super) fn primary_full(stage: &Stage) -> Result<String> {
     };
     cluster.healthy(stage)?;
     let copy = cluster.clone();
-    let load = Load::at_most(stage, &copy, 40)?;
+    let load = Load::at_most(stage, &copy, Some(40))?;
     let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     let fault = fill(stage, &cluster, &before)?;
     cluster.wait(stage, "another primary takes writes", |object| {

@@ -69,7 +69,7 @@ pub(super) fn renewed(stage: &Stage) -> Result<String> {
     let members: Vec<String> = (0..cluster.instances)
         .map(|n| format!("{}-{n}", cluster.name))
         .collect();
-    let load = Load::at_most(stage, &cluster, 40)?;
+    let load = Load::at_most(stage, &cluster, Some(40))?;
     let begun = Instant::now();
     let mut firsts = Vec::new();
     for member in &members {

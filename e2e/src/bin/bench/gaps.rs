@@ -1,0 +1,127 @@
+//! Gaps between acknowledged writes, seen by a client of the Service, run after run on one cluster.
+//! Must not keep a run that the checker finds something in: the measuring ends there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use e2e::cluster::Cluster;
+use e2e::harm::Harm;
+use e2e::load::{self, Load};
+use e2e::stage::{Stage, wait_until};
+use ground::faults;
+
+use crate::sheet::{Run, Sheet, millis, spread};
+
+const MOVED_WITHIN: Duration = Duration::from_secs(180);
+const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
+
+#[derive(Args)]
+pub(crate) struct Gap {
+    /// What befalls the primary; all of them without a word.
+    harms: Vec<Harm>,
+    #[arg(long, default_value_t = 10)]
+    runs: u32,
+    /// How much is written beside it.
+    #[arg(long, value_enum, default_value = "some")]
+    load: Amount,
+    /// A file that the runs are added to, one by one.
+    #[arg(long)]
+    into: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Amount {
+    /// 50 writes a second: just enough to see a gap.
+    Little,
+    /// 100 a second.
+    Some,
+    /// As many as eight clients can.
+    Most,
+}
+
+impl Amount {
+    fn per_second(self) -> Option<u32> {
+        match self {
+            Self::Little => Some(50),
+            Self::Some => Some(100),
+            Self::Most => None,
+        }
+    }
+}
+
+impl Gap {
+    pub(crate) fn measure(&self, stage: &Stage) -> Result<()> {
+        let mut sheet = match &self.into {
+            Some(path) if path.exists() => Sheet::read_to_add(path)?,
+            _ => Sheet::of_this_machine()?,
+        };
+        let harms = match self.harms.as_slice() {
+            [] => Harm::value_variants(),
+            some => some,
+        };
+        let load = self.load.to_possible_value();
+        let load = load.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        for harm in harms {
+            let gaps = self.series(stage, *harm, &load, &mut sheet)?;
+            println!("{}, load {load}: {}", harm.what(), spread(&gaps));
+        }
+        Ok(())
+    }
+
+    fn series(&self, stage: &Stage, harm: Harm, load: &str, sheet: &mut Sheet) -> Result<Vec<u64>> {
+        let namespace = format!("bench-{}", harm.name());
+        let cluster = Cluster {
+            namespace: &namespace,
+            size: "4Gi",
+            ..Cluster::default()
+        };
+        cluster.healthy(stage)?;
+        let mut gaps = Vec::new();
+        for number in 1..=self.runs {
+            let (run, told) = self.once(stage, &cluster, harm)?;
+            println!("{} {number}: {told}; {}", harm.name(), run.told());
+            gaps.push(run.gap_ms);
+            sheet.add(&harm.name(), load, run);
+            if let Some(path) = &self.into {
+                sheet.write(path)?;
+            }
+        }
+        cluster.remove(stage)?;
+        Ok(gaps)
+    }
+
+    fn once(&self, stage: &Stage, cluster: &Cluster<'_>, harm: Harm) -> Result<(Run, String)> {
+        let before = cluster.epoch(stage)?;
+        let load = Load::at_most(stage, cluster, self.load.per_second())?;
+        let fault = harm.befall(stage, cluster)?;
+        let moved = wait_until("another epoch", MOVED_WITHIN, || {
+            Ok(cluster.epoch(stage)? > before)
+        });
+        let moved = moved.map(drop).and_then(|()| load.goes_on());
+        heal(stage, fault)?;
+        moved.with_context(|| cluster.told(stage))?;
+        cluster.wait_healthy(stage)?;
+        let verdict = load.judge()?;
+        let told = load::clean(&verdict)?;
+        let gap = Duration::from_nanos(verdict.service.longest_gap_ns());
+        Ok((promotion(stage, cluster, millis(gap))?, told))
+    }
+}
+
+fn heal(stage: &Stage, fault: Option<faults::Fault>) -> Result<()> {
+    fault.map_or(Ok(()), |fault| fault.heal(stage.ground()?))
+}
+
+/// Where the time of the last promotion went, as the status says.
+fn promotion(stage: &Stage, cluster: &Cluster<'_>, gap_ms: u64) -> Result<Run> {
+    let object = cluster.get(stage)?;
+    let last = &object["status"]["promotions"][0];
+    let of = |phase: &&str| Some(((*phase).to_owned(), last["phasesMs"][*phase].as_u64()?));
+    Ok(Run {
+        gap_ms,
+        promotion_ms: last["durationMs"].as_u64().unwrap_or(0),
+        phases_ms: PHASES.iter().filter_map(of).collect(),
+    })
+}
