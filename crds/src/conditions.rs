@@ -97,6 +97,8 @@ words! {
         ResizeRefused,
         /// A volume is full; the message names the member. Raise `spec.storage.size`.
         VolumeFull,
+        /// A volume refuses writes or lets them hang; the message names the member. Look at its storage.
+        VolumeFails,
         /// A plan failed its own check; nothing was done.
         PlanRefused,
         /// A failover takes longer than `failover.deadlineSeconds`.
@@ -181,6 +183,7 @@ impl ConditionType {
                 ImageUnfit,
                 ResizeRefused,
                 VolumeFull,
+                VolumeFails,
                 PlanRefused,
                 DeadlineExceeded,
                 AwaitingApproval,

@@ -233,6 +233,7 @@ mod tests {
             server: Some(server),
             server_age_ms: 1,
             disk: None,
+            write_age_ms: 0,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
             troubles: Vec::new(),

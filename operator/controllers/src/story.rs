@@ -128,6 +128,7 @@ fn word(cause: Option<Cause>, occasion: Option<Occasion>) -> &'static str {
         (Some(Cause::Unreachable), _) => "PrimaryUnreachable",
         (Some(Cause::Hung), _) => "MysqldHung",
         (Some(Cause::DiskFull), _) => "DiskFull",
+        (Some(Cause::VolumeFails), _) => "VolumeFails",
         (Some(Cause::DataLost), _) => "DataLost",
         (None, Some(Occasion::Asked)) => "Requested",
         (None, Some(Occasion::Removed)) => "ScaledDown",

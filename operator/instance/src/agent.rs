@@ -36,6 +36,8 @@ use run::{InForce, Run, Task};
 const TICK: Duration = Duration::from_millis(500);
 const FILES_PERIOD: Duration = Duration::from_secs(10);
 const DISK_PERIOD: Duration = Duration::from_secs(2);
+/// A commit that waits longer makes the agent look at the volume.
+const SLOW: Duration = Duration::from_millis(250);
 const EVENTS_LIMIT: usize = 64;
 /// After which a run counts as good, and the next end as the first.
 const GOOD_RUN: Duration = Duration::from_secs(60);
@@ -46,7 +48,7 @@ pub(crate) enum Event {
     Ended(u64, Exit),
     Job(u64, job::Ended),
     Kept(orders::Kept),
-    Disk(Option<Disk>),
+    Disk(Option<volume::Looked>),
     GivenUp(Result<(), String>),
 }
 
@@ -80,7 +82,7 @@ pub(crate) struct Agent {
     is_hurried: Arc<AtomicBool>,
     hurried_until: Option<Instant>,
     /// An order on its way to the disk; the next waits.
-    keeping: Option<Task>,
+    keeping: Option<orders::Keeping>,
     is_shutting_down: bool,
     /// It was asked to end, and leads until another does, or until then.
     leaves_by: Option<Instant>,
@@ -90,7 +92,10 @@ pub(crate) struct Agent {
     /// Since when its volume was seen to be full at every look.
     full_since: Option<Instant>,
     disk_looked_at: Option<Instant>,
-    is_looking_at_disk: bool,
+    /// Since when a look has not come back.
+    looking_at_disk: Option<Instant>,
+    /// Why the volume took no write at the last look.
+    disk_failure: Option<String>,
     told: publish::Told,
     metrics: Arc<Metrics>,
     reports: watch::Sender<Arc<Sampled>>,
@@ -149,7 +154,8 @@ impl Agent {
             disk: None,
             full_since: None,
             disk_looked_at: None,
-            is_looking_at_disk: false,
+            looking_at_disk: None,
+            disk_failure: None,
             told: publish::Told::default(),
             metrics,
             reports,
@@ -194,9 +200,7 @@ impl Agent {
             Event::Ended(run, exit) => self.ended(run, exit),
             Event::Job(id, ended) => self.job_ended(id, ended),
             Event::Kept(kept) => self.kept(kept),
-            Event::Disk(disk) => {
-                self.looked_at_disk(disk, Instant::now());
-            }
+            Event::Disk(looked) => self.looked_at_disk(looked, Instant::now()),
             Event::GivenUp(given_up) => self.given_up(given_up),
         }
     }
@@ -357,23 +361,32 @@ impl Agent {
 
     /// Files and the disk, of which nobody tells.
     fn look_around(&mut self) {
+        self.give_way_in_time();
         let is_due = self
             .disk_looked_at
             .is_none_or(|looked| looked.elapsed() >= DISK_PERIOD);
-        if is_due && !self.is_looking_at_disk {
-            self.is_looking_at_disk = true;
-            self.disk_looked_at = Some(Instant::now());
-            let (folder, events) = (self.setup.options.data.clone(), self.events.clone());
+        // A commit that takes long waits for a replica, or for the volume.
+        let waiting = self.run.as_ref().and_then(|run| run.pulse.state().began);
+        let is_slow = waiting.is_some_and(|began| began.elapsed() >= SLOW);
+        if (is_due || is_slow) && self.looking_at_disk.is_none() {
+            let now = Instant::now();
+            self.looking_at_disk = Some(now);
+            self.disk_looked_at = Some(now);
+            let (paths, events) = (self.setup.paths.clone(), self.events.clone());
             tokio::spawn(async move {
-                let looked = tokio::task::spawn_blocking(move || volume::room(&folder)).await;
-                let _ = events.send(Event::Disk(looked.ok().flatten())).await;
+                let looked = tokio::task::spawn_blocking(move || volume::look(&paths)).await;
+                let _ = events.send(Event::Disk(looked.ok())).await;
             });
         }
     }
 
-    fn looked_at_disk(&mut self, disk: Option<Disk>, now: Instant) {
-        self.is_looking_at_disk = false;
-        self.disk = disk.or(self.disk);
+    fn looked_at_disk(&mut self, looked: Option<volume::Looked>, now: Instant) {
+        self.looking_at_disk = None;
+        let Some(looked) = looked else {
+            return;
+        };
+        self.disk_failure = looked.failure;
+        self.disk = looked.room.or(self.disk);
         let is_full = self.disk.is_some_and(|disk| disk.is_full());
         let was_full = self.full_since.is_some();
         self.full_since = is_full.then(|| self.full_since.unwrap_or(now));

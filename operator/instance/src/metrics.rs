@@ -47,7 +47,7 @@ labels!(TroubleLabel "kind" {
     ImageUnfit "image_unfit", DoesNotStart "does_not_start", ParameterRefused "parameter_refused",
     InitialisationFailed "initialisation_failed", CloneFailed "clone_failed",
     Unresponsive "unresponsive", ReplicationBroken "replication_broken",
-    AwaitingAcknowledgements "awaiting_acknowledgements", DiskFull "disk_full",
+    AwaitingAcknowledgements "awaiting_acknowledgements", DiskFull "disk_full", VolumeFails "volume_fails",
     CredentialsRefused "credentials_refused", FilesMissing "files_missing",
     AccountsFailed "accounts_failed", Other "other",
 });
@@ -87,6 +87,7 @@ fn trouble(kind: TroubleKind) -> TroubleLabel {
         TroubleKind::ReplicationBroken => TroubleLabel::ReplicationBroken,
         TroubleKind::AwaitingAcknowledgements => TroubleLabel::AwaitingAcknowledgements,
         TroubleKind::DiskFull => TroubleLabel::DiskFull,
+        TroubleKind::VolumeFails => TroubleLabel::VolumeFails,
         TroubleKind::CredentialsRefused => TroubleLabel::CredentialsRefused,
         TroubleKind::FilesMissing => TroubleLabel::FilesMissing,
         TroubleKind::AccountsFailed => TroubleLabel::AccountsFailed,

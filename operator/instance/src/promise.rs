@@ -112,8 +112,7 @@ impl Promise {
     pub(crate) fn keep(paths: &Paths, order: &Assignment) -> Result<(), Error> {
         let term = serde_json::to_vec(&order.term()).map_err(Error::Text)?;
         let text = serde_json::to_vec_pretty(order).map_err(Error::Text)?;
-        volume::write(&paths.term, &term)?;
-        volume::write(&paths.assignment, &text)?;
+        volume::write_all(&[(&paths.term, &term), (&paths.assignment, &text)])?;
         Ok(())
     }
 

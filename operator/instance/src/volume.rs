@@ -10,6 +10,9 @@ use topology::report::Disk;
 
 use crate::options::Paths;
 
+/// Written now and then.
+const PROBE: &str = "probe";
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("failed to {doing} {}", path.display())]
@@ -37,19 +40,33 @@ pub(crate) fn prepare(paths: &Paths) -> Result<(), Error> {
 
 /// After a crash the file is the old one or the new one, and after the return it is the new one.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let new = path.with_extension("new");
+    write_all(&[(path, bytes)])
+}
+
+/// The same of several files in one folder, each for itself: the folder is flushed once.
+pub(crate) fn write_all(files: &[(&Path, &[u8])]) -> Result<(), Error> {
+    for (path, bytes) in files {
+        write_new(&path.with_extension("new"), bytes)?;
+    }
+    for (path, _) in files {
+        let new = path.with_extension("new");
+        fs::rename(&new, path).map_err(failed("rename", &new))?;
+    }
+    files.first().map_or(Ok(()), |(path, _)| sync_folder_of(path))
+}
+
+fn write_new(new: &Path, bytes: &[u8]) -> Result<(), Error> {
     let written = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&new)
+        .open(new)
         .and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()
         });
-    written.map_err(failed("write", &new))?;
-    rename(&new, path)
+    written.map_err(failed("write", new))
 }
 
 /// The name is on the disk when it returns.
@@ -104,7 +121,49 @@ pub(crate) fn has_entries(folder: &Path) -> Result<bool, Error> {
     }
 }
 
-pub(crate) fn room(path: &Path) -> Option<Disk> {
+/// What a look at the volume found.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) room: Option<Disk>,
+    /// Why it takes no write, but for want of room.
+    pub(crate) failure: Option<String>,
+}
+
+/// Hangs as long as a write to the volume does.
+pub(crate) fn look(paths: &Paths) -> Looked {
+    Looked {
+        room: room(&paths.own),
+        failure: probe(&paths.own.join(PROBE)).err().map(|error| error.to_string()),
+    }
+}
+
+/// The same few bytes in the same place: nothing grows, and no name has to be written.
+fn probe(path: &Path) -> io::Result<()> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    let written = opened.and_then(|mut file| {
+        file.write_all(b"written to see whether it can be\n")?;
+        file.sync_data()
+    });
+    match written {
+        // There is nothing to write to yet, or it is full: told elsewhere.
+        Err(error) if is_no_failure(error.kind()) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_no_failure(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn room(path: &Path) -> Option<Disk> {
     let found = nix::sys::statvfs::statvfs(path).ok()?;
     let block = found.fragment_size();
     Some(Disk {
@@ -131,6 +190,12 @@ mod tests {
         assert!(remove(&path).unwrap() && !remove(&path).unwrap());
         assert!(!has_entries(&folder).unwrap());
         assert!(room(&folder).unwrap().total_bytes > 0);
+        probe(&folder.join("probe")).unwrap();
+        probe(&folder.join("probe")).unwrap();
+        assert!(fs::metadata(folder.join("probe")).unwrap().len() < 100);
+        assert!(probe(&folder.join("missing").join("probe")).is_ok());
+        assert!(probe(&folder).is_err());
+        remove(&folder.join("probe")).unwrap();
         remove_folder(&folder).unwrap();
         remove_folder(&folder).unwrap();
         assert!(!has_entries(&folder).unwrap());

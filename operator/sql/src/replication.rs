@@ -12,7 +12,7 @@ use crate::status::Receiver;
 use crate::{Deadline, Error, Session, quote, status};
 
 /// Seconds between heartbeats of an idle source: silence is known after a few.
-const HEARTBEAT_PERIOD_S: u32 = 1;
+const HEARTBEAT_PERIOD_S: &str = "0.5";
 const CONNECT_RETRY_S: u32 = 1;
 /// A day at one a second. 8.4 lowered the default to 10: a replica would give up after ten seconds.
 const RETRY_COUNT: u32 = 86_400;

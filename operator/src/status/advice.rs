@@ -83,6 +83,16 @@ fn of_stall(subject: Subject<'_>, reason: Option<Reason>) -> Advice {
             ),
             patch(subject, r#"{"spec":{"storage":{"size":"MORE"}}}"#),
         ),
+        Some(Reason::VolumeFails) => advice(
+            "look at the storage of the member that Stalled names: its volume, its node, and their events",
+            kubectl(
+                subject,
+                &format!(
+                    "describe pods,pvc --selector mysql.holdfast.dev/cluster={}",
+                    subject.name()
+                ),
+            ),
+        ),
         Some(Reason::AwaitingApproval) => advice(
             "let another take over, by a Switchover with force; add dryRun to see first what would be done",
             approve(subject),

@@ -238,6 +238,10 @@ pub enum Reason {
     PrimaryRestartPending {
         parameters: BTreeSet<String>,
     },
+    /// Nothing can be written there: refused, or hanging.
+    VolumesFail {
+        members: BTreeSet<String>,
+    },
     VolumesFull {
         members: BTreeSet<String>,
     },
@@ -262,6 +266,8 @@ pub enum Cause {
     Hung,
     /// Its volume has no room for a write, and those of enough others have.
     DiskFull,
+    /// Its volume refuses writes, or lets them hang.
+    VolumeFails,
     /// Its volume is another one.
     DataLost,
 }

@@ -9,6 +9,9 @@ use crate::assignment::Assignment;
 use crate::gtid::{GtidSet, Uuid};
 use crate::term::Term;
 
+/// A write that takes longer is not waited for.
+const WRITE_LIMIT_MS: u64 = 2_000;
+
 /// Sent at once on every change of something that matters, and every 500 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +37,9 @@ pub struct Report {
     /// `server` is older than this many milliseconds: mysqld hangs, or the disk does.
     pub server_age_ms: u64,
     pub disk: Option<Disk>,
+    /// A small write to the volume has not come back for so long; 0 while none is overdue.
+    #[serde(default)]
+    pub write_age_ms: u64,
     /// Safety settings that were found changed and were put back, since the agent started.
     pub drift: BTreeMap<String, Drift>,
     /// Parameters that wait for a restart.
@@ -130,13 +136,28 @@ pub struct Disk {
 impl Report {
     /// Its volume has no room for a write.
     pub fn is_out_of_room(&self) -> bool {
-        let mut troubles = self.troubles.iter();
-        troubles.any(|trouble| trouble.kind == TroubleKind::DiskFull)
+        self.has(TroubleKind::DiskFull)
+    }
+
+    /// Its volume takes no write: full, refusing, or hanging.
+    pub fn cannot_write(&self) -> bool {
+        let is_hung = self.write_age_ms > WRITE_LIMIT_MS;
+        self.is_out_of_room() || self.has(TroubleKind::VolumeFails) || is_hung
     }
 
     /// It could write for a while: what nobody looked at is not held against it.
     pub fn has_room(&self) -> bool {
-        !self.is_out_of_room() && self.disk.is_none_or(|disk| !disk.is_nearly_full())
+        self.writes_now() && self.disk.is_none_or(|disk| !disk.is_nearly_full())
+    }
+
+    /// No write is overdue. A disk that several members share stalls all of them, and nobody is then better off.
+    pub fn writes_now(&self) -> bool {
+        !self.cannot_write() && self.write_age_ms == 0
+    }
+
+    fn has(&self, kind: TroubleKind) -> bool {
+        let mut troubles = self.troubles.iter();
+        troubles.any(|trouble| trouble.kind == kind)
     }
 }
 
@@ -187,6 +208,8 @@ pub enum TroubleKind {
     AwaitingAcknowledgements,
     /// The volume has had no room for a write for some seconds.
     DiskFull,
+    /// The volume refuses writes, or one has hung for some seconds.
+    VolumeFails,
     /// The agent's account is refused: the Secret does not belong to these data.
     CredentialsRefused,
     /// Certificates, Secrets or files that are missing or cannot be read.

@@ -19,6 +19,7 @@ fn of_cause(cause: Cause) -> &'static str {
         Cause::Unreachable => "neither its agent nor its replicas' streams answer",
         Cause::Hung => "its mysqld does not answer",
         Cause::DiskFull => "its volume is full",
+        Cause::VolumeFails => "its volume takes no writes",
         Cause::DataLost => "its volume holds other data",
     }
 }
@@ -115,6 +116,9 @@ impl fmt::Display for Reason {
                     "the volume of {} is full: raise spec.storage.size",
                     list(members)
                 )
+            }
+            Reason::VolumesFail { members } => {
+                write!(f, "the volume of {} takes no writes", list(members))
             }
             Reason::MembersNotServing { members } => write!(f, "not serving: {}", list(members)),
             Reason::CommitsWait { have, need } => {

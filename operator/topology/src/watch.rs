@@ -202,6 +202,7 @@ mod tests {
             }),
             server_age_ms: 0,
             disk: None,
+            write_age_ms: 0,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
             troubles: Vec::new(),

@@ -275,7 +275,7 @@ async fn reports_are_dropped_while_nobody_reads_and_the_stream_lives_on() {
     let (events_in, mut events) = mpsc::channel(1);
     let (_, tls) = watch::channel(authority.controller());
     let _link = Link::open(MEMBER.to_owned(), agent.address, tls, events_in);
-    // The channel is full with the first; silence would end the stream after 3 s.
+    // The channel is full with the first; silence would end the stream.
     for age in 1..=40 {
         agent.sample(|report| report.server_age_ms = age);
         sleep(Duration::from_millis(100)).await;

@@ -352,6 +352,7 @@ pub(crate) fn report() -> Report {
         server: None,
         server_age_ms: 0,
         disk: None,
+        write_age_ms: 0,
         drift: Default::default(),
         awaiting_restart: Default::default(),
         troubles: Default::default(),

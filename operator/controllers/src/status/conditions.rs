@@ -245,6 +245,7 @@ fn of_troubles(findings: &Findings<'_>) -> Option<Stall> {
                 TroubleKind::ParameterRefused => Word::SpecRefused,
                 // Once it grows, nobody has to act any more.
                 TroubleKind::DiskFull if !findings.growing.contains(name) => Word::VolumeFull,
+                TroubleKind::VolumeFails => Word::VolumeFails,
                 _ => return None,
             };
             let message = format!("{name}: {}", trouble.what);

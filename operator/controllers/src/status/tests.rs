@@ -62,6 +62,7 @@ fn report(member: &str, is_open: bool) -> Report {
         }),
         server_age_ms: 12,
         disk: None,
+        write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
         troubles: Vec::new(),

@@ -296,6 +296,7 @@ fn report(name: &str, server: &Server, is_receiving: bool) -> Report {
         server: seen,
         server_age_ms: 0,
         disk: None,
+        write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
         troubles: Vec::new(),

@@ -14,7 +14,7 @@ use super::{Agent, Event};
 use crate::member::steps;
 use crate::promise::{self, Promise};
 
-/// For an old primary that does not answer, or does not become read-only.
+/// For an old primary that does not answer, does not become read-only, or cannot write its orders down.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A handover that takes longer needs no haste.
@@ -25,6 +25,14 @@ pub(crate) struct Kept {
     order: Order,
     result: Result<(), promise::Error>,
     data_epoch: Option<u64>,
+}
+
+/// An order that is being written.
+pub(crate) struct Keeping {
+    order: Box<Assignment>,
+    since: Instant,
+    /// Ends the wait when it is dropped.
+    _task: Task,
 }
 
 impl Agent {
@@ -39,7 +47,8 @@ impl Agent {
             return self.answer(order, Ok(term));
         }
         let (paths, events) = (self.setup.paths.clone(), self.events.clone());
-        self.keeping = Some(Task::spawn(async move {
+        let kept_order = order.assignment.clone();
+        let task = Task::spawn(async move {
             let assignment = order.assignment.clone();
             let kept =
                 tokio::task::spawn_blocking(move || Promise::prepare_and_keep(&paths, &assignment)).await;
@@ -52,7 +61,12 @@ impl Agent {
                 data_epoch,
             };
             let _ = events.send(Event::Kept(kept)).await;
-        }));
+        });
+        self.keeping = Some(Keeping {
+            order: kept_order,
+            since: Instant::now(),
+            _task: task,
+        });
     }
 
     /// Nobody is there to hear it: the connection broke. What was kept holds all the same.
@@ -91,6 +105,17 @@ impl Agent {
         if is_replaced && matches!(self.phase, super::Phase::Up) {
             tracing::warn!("mysqld is killed: another primary takes over, and that cannot be written down");
             self.kill(super::ending::After::Start);
+        }
+    }
+
+    /// On a volume that hangs an order is neither kept nor refused.
+    pub(super) fn give_way_in_time(&mut self) {
+        let overdue = self
+            .keeping
+            .as_ref()
+            .filter(|keeping| keeping.since.elapsed() > CLOSE_LIMIT);
+        if let Some(order) = overdue.map(|keeping| keeping.order.clone()) {
+            self.give_way(&order);
         }
     }
 

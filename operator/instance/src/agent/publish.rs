@@ -29,6 +29,10 @@ use crate::mysqld::start;
 const WAIT_LIMIT: Duration = Duration::from_secs(2);
 /// A volume that is full for longer is told of: a statement that failed gives its room back at once.
 const FULL_LIMIT: Duration = Duration::from_secs(3);
+/// A write to the volume that takes longer is reported; a disk that is merely busy keeps within it.
+const OVERDUE: Duration = Duration::from_millis(500);
+/// One that takes longer is told to people.
+const HANG_LIMIT: Duration = Duration::from_secs(5);
 const SAMPLE_LIMIT: Duration = Duration::from_secs(4);
 const AGENT: &str = env!("CARGO_PKG_VERSION");
 
@@ -267,6 +271,7 @@ pub(crate) fn first(member: &str, assignment: Option<&Assignment>, started: u64)
         server: None,
         server_age_ms: 0,
         disk: None,
+        write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: Default::default(),
         troubles: Vec::new(),
@@ -292,6 +297,7 @@ impl Agent {
             server: seen.map(|seen| self.server_seen(seen)),
             server_age_ms: seen.map_or(0, |seen| milliseconds(seen.at.elapsed())),
             disk: self.disk,
+            write_age_ms: self.write_age_ms(),
             drift: self.told.drift.clone(),
             awaiting_restart: run.map(|run| run.in_force.awaiting.clone()).unwrap_or_default(),
             troubles: self.troubles(),
@@ -380,10 +386,33 @@ impl Agent {
         }
     }
 
+    fn write_age_ms(&self) -> u64 {
+        let age = self.looking_at_disk.map(|since| since.elapsed());
+        age.filter(|age| *age > OVERDUE).map_or(0, milliseconds)
+    }
+
+    fn volume_failure(&self) -> Option<String> {
+        let is_hung = self
+            .looking_at_disk
+            .is_some_and(|since| since.elapsed() > HANG_LIMIT);
+        match (&self.disk_failure, is_hung) {
+            (_, true) => Some(format!(
+                "its volume takes no writes: one has hung for more than {} s; look at its storage",
+                HANG_LIMIT.as_secs()
+            )),
+            (Some(why), _) => Some(format!("its volume takes no writes: {why}; look at its storage")),
+            (None, _) => None,
+        }
+    }
+
     fn troubles(&self) -> Vec<Trouble> {
         let mut all: Vec<Trouble> = Vec::new();
         let is_full = self.full_since.is_some_and(|since| since.elapsed() > FULL_LIMIT);
         all.extend(self.disk.filter(|_| is_full).map(full));
+        all.extend(
+            self.volume_failure()
+                .map(|why| trouble(TroubleKind::VolumeFails, &why)),
+        );
         all.extend(
             self.promise
                 .damage

@@ -141,9 +141,8 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     );
     let is_fine = server(seen, &before.primary).is_some_and(|(_, report, server)| {
         let is_ours = before.counts(&before.primary, server.incarnation);
-        let has_no_room = is_full(report);
         let is_running = report.process == Process::Running && report.server_age_ms == 0;
-        is_ours && server.is_open && is_running && !has_no_room
+        is_ours && server.is_open && is_running && writes(report)
     });
     found.unless(!is_fine, "a primary that serves is given up");
 }
@@ -209,9 +208,10 @@ fn handover(seen: &Observed, before: &Record, next: &Record, to: &str, found: &m
     );
 }
 
-fn is_full(report: &Report) -> bool {
+fn writes(report: &Report) -> bool {
+    let refusing = [TroubleKind::DiskFull, TroubleKind::VolumeFails];
     let mut troubles = report.troubles.iter();
-    troubles.any(|trouble| trouble.kind == TroubleKind::DiskFull)
+    report.write_age_ms == 0 && !troubles.any(|trouble| refusing.contains(&trouble.kind))
 }
 
 fn quorum(record: &Record) -> usize {
@@ -262,18 +262,18 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         let all = server.executed.union(&server.received);
         let is_older = all.highest(&numbers) < chosen.highest(&numbers);
         let is_covered = is_older || all.is_subset(&chosen) || ended_before(before, &all, &chosen);
-        let has_no_room = is_full(report);
+        let is_spared = !writes(report);
         covered += usize::from(is_covered);
-        full += usize::from(has_no_room && !is_covered);
+        full += usize::from(is_spared && !is_covered);
         let name = &report.member;
         found.unless(
-            is_covered || has_no_room,
+            is_covered || is_spared,
             format!("{name} has what the chosen one lacks"),
         );
     }
     found.unless(
         full == 0 || covered >= need,
-        "too few are compared without those who have no room",
+        "too few are compared without those who cannot write",
     );
     for (name, voter) in &next.voters {
         let was = before.voters.get(name).and_then(|voter| voter.incarnation);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::failover::ANSWER_LIMIT_MS;
 use super::scene::{Running, Scene, epoch_of, everything};
 use super::view;
 use crate::assignment::Role;
@@ -32,7 +33,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     let still: Vec<(&str, Running<'_>)> = still(scene);
     // Who does not answer may never do: enough hold still without it, or it is waited for below.
     let waiting: BTreeSet<String> = counting(scene)
-        .filter(|name| scene.counted(name).is_some())
+        .filter(|name| scene.counted(name).is_some_and(answers))
         .filter(|name| still.iter().all(|(other, _)| other != name))
         .map(str::to_owned)
         .collect();
@@ -73,6 +74,11 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     decision
 }
 
+/// Its mysqld said something of late: one that hangs is not waited for.
+fn answers(at: Running<'_>) -> bool {
+    at.report.server_age_ms <= ANSWER_LIMIT_MS
+}
+
 fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> {
     let is_other = |name: &&String| still.iter().all(|(other, _)| other != name);
     scene.record.voters.keys().filter(is_other).cloned().collect()
@@ -82,7 +88,7 @@ fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> 
 /// enough: it could not be opened, and what only it has was never acknowledged.
 fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
     let voters = scene.record.voters.keys();
-    let roomy = voters.filter(|name| scene.counted(name).is_some() && !scene.is_out_of_room(name));
+    let roomy = voters.filter(|name| scene.counted(name).is_some() && !scene.cannot_write(name));
     let can_spare = roomy.count() >= scene.quorum();
     let recorded = scene
         .record
@@ -94,7 +100,7 @@ fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
         .map(|(name, _)| name)
         .filter(may_count)
         .map(String::as_str)
-        .filter(move |name| !(can_spare && scene.is_out_of_room(name)))
+        .filter(move |name| !(can_spare && scene.cannot_write(name)))
 }
 
 /// Those who count and follow nobody, in this term: what they have is all that they will have.

@@ -4,14 +4,14 @@
 use super::scene::Scene;
 use crate::decision::{Cause, Reason, Refusal};
 use crate::record::Record;
-use crate::report::Process;
+use crate::report::{Process, Report};
 
 /// The controller has not heard of its agent for so long.
 const AGENT_SILENCE_MS: u64 = 1_500;
-/// A replica has heard nothing of it for so long; an idle primary is heard each second.
-const STREAM_SILENCE_MS: u64 = 2_500;
+/// A replica has heard nothing of it for so long; an idle primary is heard each half second.
+const STREAM_SILENCE_MS: u64 = 1_500;
 /// Its mysqld has not answered its agent for so long.
-const ANSWER_LIMIT_MS: u64 = 4_000;
+pub(super) const ANSWER_LIMIT_MS: u64 = 2_000;
 
 /// The claim of the next epoch, or why there is none although the primary is lost.
 pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal>> {
@@ -20,12 +20,18 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     let others = scene.record.voters.keys().filter(|name| **name != primary);
     let others = others.filter_map(|name| scene.counted(name));
     let (reached, need) = match cause {
-        // The next one needs room too, and so do those who acknowledge its writes: else it would only be
-        // the next that is full.
-        Cause::DiskFull => (
-            others.filter(|at| at.report.has_room()).count(),
-            scene.quorum().max(usize::from(scene.record.wait_for) + 1),
-        ),
+        // The next one must be able to write too, and so must those who acknowledge: else it would only be
+        // the next that cannot.
+        Cause::DiskFull | Cause::VolumeFails => {
+            let is_fit = |report: &Report| match cause {
+                Cause::DiskFull => report.has_room(),
+                _ => report.writes_now(),
+            };
+            (
+                others.filter(|at| is_fit(at.report)).count(),
+                scene.quorum().max(usize::from(scene.record.wait_for) + 1),
+            )
+        }
         _ => (others.count(), scene.quorum()),
     };
     if scene.record.acknowledged_by == 0 || reached < need {
@@ -62,6 +68,7 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
         Process::Ended { .. } | Process::Stopping | Process::Starting => Some(Cause::MysqldDead),
         Process::Unassigned | Process::Initialising | Process::Cloning { .. } => Some(Cause::DataLost),
         Process::Running if report.is_out_of_room() => Some(Cause::DiskFull),
+        Process::Running if report.cannot_write() => Some(Cause::VolumeFails),
         Process::Running => {
             let is_hung = report.server_age_ms > ANSWER_LIMIT_MS;
             (is_hung && !is_heard(scene)).then_some(Cause::Hung)

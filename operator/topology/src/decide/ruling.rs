@@ -7,6 +7,7 @@ use super::scene::Scene;
 use super::{exposure, failover, handover, quorum, restarts, supply, view};
 use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
+use crate::report::Report;
 
 /// How soon an unseen member is looked at again.
 const AGAIN_MS: u64 = 2_000;
@@ -162,9 +163,14 @@ fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
     (seen.len() < usize::from(need)).then_some(Refusal::QuorumLost { seen, missing, need })
 }
 
-fn full(scene: &Scene<'_>) -> BTreeSet<String> {
+/// Whose volumes are full, and whose take no write for another reason.
+fn unwritable(scene: &Scene<'_>) -> (BTreeSet<String>, BTreeSet<String>) {
     let names = scene.existing().into_iter();
-    names.filter(|name| scene.is_out_of_room(name)).collect()
+    let names = names.filter(|name| scene.cannot_write(name));
+    names.partition(|name| {
+        let report = scene.connected(name).map(|(_, report)| report);
+        report.is_some_and(Report::is_out_of_room)
+    })
 }
 
 fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
@@ -180,12 +186,14 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     let Some((_, report)) = scene.connected(scene.primary()) else {
         return ClusterState::PrimaryUnavailable;
     };
-    let full = full(scene);
-    let is_primary_full = full.contains(scene.primary());
+    let (full, failing) = unwritable(scene);
     if !full.is_empty() {
         decision.because.push(Reason::VolumesFull { members: full });
     }
-    if is_primary_full {
+    if !failing.is_empty() {
+        decision.because.push(Reason::VolumesFail { members: failing });
+    }
+    if scene.cannot_write(scene.primary()) {
         return ClusterState::PrimaryUnavailable;
     }
     let open = scene.living_primary().filter(|at| at.server.is_open);

@@ -112,10 +112,10 @@ impl<'a> Scene<'a> {
         connected(self.seen, name)
     }
 
-    /// It answers, and says that its volume takes nothing more.
-    pub(super) fn is_out_of_room(&self, name: &str) -> bool {
+    /// It answers, and its volume takes nothing more.
+    pub(super) fn cannot_write(&self, name: &str) -> bool {
         self.connected(name)
-            .is_some_and(|(_, report)| report.is_out_of_room())
+            .is_some_and(|(_, report)| report.cannot_write())
     }
 
     pub(super) fn voter(&self, name: &str) -> Option<&'a Voter> {
@@ -181,7 +181,7 @@ impl<'a> Scene<'a> {
                 let follows = self
                     .counted(name)
                     .is_some_and(|running| self.follows_primary(running));
-                follows && !self.is_out_of_room(name)
+                follows && !self.cannot_write(name)
             })
             .collect()
     }

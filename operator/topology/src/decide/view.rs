@@ -14,6 +14,8 @@ use crate::report::{Process, Report, TroubleKind};
 const UNSEEN_LIMIT_MS: u64 = 5_000;
 /// From here on it is not a moment any more.
 const LONG_UNSEEN_MS: u64 = 10_000;
+/// All else follows from these: whatever a server says of itself that cannot write helps nobody.
+const UNWRITABLE: [TroubleKind; 2] = [TroubleKind::DiskFull, TroubleKind::VolumeFails];
 
 pub(super) fn before_the_record(
     seen: &Observed,
@@ -55,9 +57,7 @@ fn view(scene: &Scene<'_>, name: &str) -> MemberView {
     };
     let (state, because) = match not_running(scene.seen, name, member, scene.now) {
         Some(answer) => answer,
-        None if out_of_room(scene.seen, name).is_some() => {
-            (MemberState::Failed, out_of_room(scene.seen, name))
-        }
+        None if unwritable(scene.seen, name).is_some() => (MemberState::Failed, unwritable(scene.seen, name)),
         None if is_primary => primary_state(scene),
         None => replica_state(scene, name, counts),
     };
@@ -110,9 +110,8 @@ fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timest
     }
 }
 
-/// All else follows from that: whatever a server without room says of itself helps nobody.
-fn out_of_room(seen: &Observed, name: &str) -> Option<String> {
-    connected(seen, name).and_then(|(_, report)| trouble_of(report, &[TroubleKind::DiskFull]))
+fn unwritable(seen: &Observed, name: &str) -> Option<String> {
+    connected(seen, name).and_then(|(_, report)| trouble_of(report, &UNWRITABLE))
 }
 
 fn trouble_of(report: &Report, kinds: &[TroubleKind]) -> Option<String> {
@@ -123,7 +122,7 @@ fn trouble_of(report: &Report, kinds: &[TroubleKind]) -> Option<String> {
 
 fn silent_server(report: &Report) -> Answer {
     let trouble = |kinds: &[TroubleKind]| trouble_of(report, kinds);
-    if let Some(what) = trouble(&[TroubleKind::DiskFull]) {
+    if let Some(what) = trouble(&UNWRITABLE) {
         return (MemberState::Failed, Some(what));
     }
     let fatal = trouble(&[

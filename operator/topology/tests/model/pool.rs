@@ -201,6 +201,7 @@ impl Pool {
             server: snap.server.map(|server| seen(&server, silence_ms)),
             server_age_ms: 0,
             disk: None,
+            write_age_ms: 0,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
             troubles: Vec::new(),

@@ -53,6 +53,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         server: seen,
         server_age_ms: 0,
         disk: None,
+        write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
         troubles: node.is_full.then(no_room).into_iter().collect(),
