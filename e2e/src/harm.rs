@@ -108,8 +108,8 @@ fn kill_while_sending(stage: &Stage, cluster: &Cluster<'_>, primary: &str) -> Re
     cluster.query(stage, "primary", made)?;
     let replica = cluster.replica(stage)?;
     let received = || -> Result<u64> {
-        let line = "cat /data/mysql/*relay-bin.[0-9]* | wc -c";
-        let text = stage.exec(cluster.namespace, &replica, line).output()?;
+        let line = "cat /data/mysql/relay.0* | wc -c";
+        let text = cluster.inside(stage, &replica, &["sh", "-c", line])?;
         text.trim().parse().context("failed to count relay logs")
     };
     let before = received()?;

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -35,13 +35,38 @@ const FILES_MISSING_PERIOD: Duration = Duration::from_millis(500);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Orders what happens in this process: a ping was received before or after a sampling began.
-#[derive(Debug, Default)]
-pub struct Clock(AtomicU64);
+#[derive(Debug)]
+pub struct Clock {
+    ticks: AtomicU64,
+    pinged: Mutex<Instant>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            ticks: AtomicU64::default(),
+            pinged: Mutex::new(Instant::now()),
+        }
+    }
+}
 
 impl Clock {
     /// Each call gets a higher number.
     pub fn tick(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
+        self.ticks.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// How long no controller was heard, or since the start.
+    pub fn silence(&self) -> Duration {
+        self.pinged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+
+    fn pinged(&self) -> u64 {
+        *self.pinged.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.tick()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kit::client::{self, Clients};
 use kit::events::Events;
 use kit::http::{self, Answer};
-use kit::lease::{Candidate, Identity, Keeper, Leadership, Loss, Timing};
+use kit::lease::{Candidate, Identity, Loss, Timing};
 use kit::shutdown::{self, Shutdown};
 use objects::Inputs;
 use prometheus_client::registry::Registry;
@@ -65,7 +65,7 @@ pub struct Options {
 
 /// Until it is asked to end, or does not lead any more: that is an error, and the process is to end.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let mut shutdown = Shutdown::listen()?;
+    let shutdown = Shutdown::listen()?;
     let config = client::config(options.kubeconfig.as_deref()).await?;
     let clients = Clients::new(&config)?;
     let mut registry = kit::metrics::registry();
@@ -83,26 +83,6 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let identity = Identity::unique(&options.own_name);
     let namespace = &options.own_namespace;
     let candidate = Candidate::new(&clients.prompt, namespace, NAME, identity, Timing::default());
-    let lead = tokio::select! {
-        lead = candidate.acquire() => lead,
-        () = shutdown.requested() => return Ok(()),
-    };
-    let ended = govern(options, clients, (metrics, captures), lead, shutdown).await;
-    for server in servers {
-        server.abort();
-    }
-    ended
-}
-
-async fn govern(
-    options: Options,
-    clients: Clients,
-    (metrics, captures): (Metrics, Captures),
-    (leadership, mut keeper): (Leadership, Keeper),
-    mut shutdown: Shutdown,
-) -> Result<(), Error> {
-    metrics.is_leading.set(1);
-    captures.lead();
     let events = Events::new(clients.patient.clone(), NAME, &options.own_name);
     let context = Context::new(
         clients,
@@ -112,9 +92,35 @@ async fn govern(
         options.inputs,
         options.certificate_lifetime,
     );
-    let context = Arc::new(context);
-    let (changes, scope) = (Arc::new(Changes::default()), Scope::of(&options.namespaces));
+    let ended = follow_and_lead(
+        Arc::new(context),
+        Scope::of(&options.namespaces),
+        candidate,
+        shutdown,
+    )
+    .await;
+    for server in servers {
+        server.abort();
+    }
+    ended
+}
+
+/// Watches from the beginning: who takes over knows at once what there is.
+async fn follow_and_lead(
+    context: Arc<Context>,
+    scope: Scope,
+    candidate: Candidate,
+    mut shutdown: Shutdown,
+) -> Result<(), Error> {
+    let changes = Arc::new(Changes::default());
     let mut watching = watches::start(&context, &changes, &scope);
+    let (leadership, mut keeper) = tokio::select! {
+        lead = candidate.acquire() => lead,
+        () = shutdown.requested() => return Ok(()),
+        Some(_) = watching.join_next() => return Err(Error::WatchEnded),
+    };
+    context.metrics.is_leading.set(1);
+    context.captures.lead();
     let mut dispatcher = Dispatcher::new(context.clone(), leadership.clone());
     let ended = tokio::select! {
         loss = keeper.lost() => Err(Error::Lost(loss)),

@@ -218,7 +218,13 @@ impl Agent {
         match self.phase {
             Phase::Unassigned if self.promise.assignment().is_some() => self.prepare(),
             Phase::Waiting(until) if until <= now => self.prepare(),
-            Phase::Up => self.steer(now),
+            Phase::Up => {
+                // A commit that takes long waits for a replica, or for the volume.
+                if self.waited().is_some_and(|waited| waited >= SLOW) {
+                    self.look_at_disk();
+                }
+                self.steer(now);
+            }
             _ => {}
         }
     }
@@ -362,13 +368,23 @@ impl Agent {
     /// Files and the disk, of which nobody tells.
     fn look_around(&mut self) {
         self.give_way_in_time();
+        self.fence();
         let is_due = self
             .disk_looked_at
             .is_none_or(|looked| looked.elapsed() >= DISK_PERIOD);
-        // A commit that takes long waits for a replica, or for the volume.
-        let waiting = self.run.as_ref().and_then(|run| run.pulse.state().began);
-        let is_slow = waiting.is_some_and(|began| began.elapsed() >= SLOW);
-        if (is_due || is_slow) && self.looking_at_disk.is_none() {
+        if is_due {
+            self.look_at_disk();
+        }
+    }
+
+    /// How long the agent's own commit has waited.
+    fn waited(&self) -> Option<Duration> {
+        let began = self.run.as_ref()?.pulse.state().began?;
+        Some(began.elapsed())
+    }
+
+    fn look_at_disk(&mut self) {
+        if self.looking_at_disk.is_none() {
             let now = Instant::now();
             self.looking_at_disk = Some(now);
             self.disk_looked_at = Some(now);

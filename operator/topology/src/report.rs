@@ -10,7 +10,7 @@ use crate::gtid::{GtidSet, Uuid};
 use crate::term::Term;
 
 /// A write that takes longer is not waited for.
-const WRITE_LIMIT_MS: u64 = 2_000;
+const WRITE_LIMIT_MS: u64 = 1_500;
 
 /// Sent at once on every change of something that matters, and every 500 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,7 +109,7 @@ async fn listen(
             .map_err(|_| Error::Silence)??;
         match message {
             ToAgent::Ping { number } => {
-                let received = shared.clock.tick();
+                let received = shared.clock.pinged();
                 lock(heard).ping(number, received);
                 deadline = Instant::now() + SILENCE_LIMIT;
             }

@@ -12,6 +12,7 @@ use super::{Agent, Event, GOOD_RUN, Phase};
 use crate::member::cloning::{self, Marker};
 use crate::member::close::{self, Closed};
 use crate::member::sessions::Sessions;
+use crate::member::steps;
 use crate::mysqld::child::{Child, Exit};
 use crate::mysqld::data;
 
@@ -21,6 +22,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 const CLOSE_LIMIT: Duration = Duration::from_secs(8);
 /// So often may mysqld fail to start on data that a clone had begun to replace.
 const RUINED_STARTS_LIMIT: u32 = 3;
+
+/// No controller was heard for so long, and no commit of the agent's acknowledged: the rest of the world may be
+/// elsewhere.
+const UNHEARD_LIMIT: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
@@ -47,6 +52,20 @@ impl Agent {
         let role = self.promise.assignment().map(|assignment| &assignment.role);
         let leads = matches!(role, Some(Role::Primary { wait_for: 1.. } | Role::Retire));
         leads && matches!(self.phase, Phase::Up)
+    }
+
+    /// Heard by nobody, it may have been replaced: its clients wait for nothing, and read what is old. It starts
+    /// closed, and opens when a write of its own is acknowledged.
+    pub(crate) fn fence(&mut self) {
+        let is_heard = self.clock.silence() <= UNHEARD_LIMIT
+            || self.waited().is_none_or(|waited| waited <= UNHEARD_LIMIT);
+        let seen = self.run.as_ref().and_then(|run| run.seen.as_ref());
+        let is_open = seen.is_some_and(|seen| steps::is_open(&seen.facts));
+        if is_heard || !is_open || !matches!(self.phase, Phase::Up) {
+            return;
+        }
+        tracing::warn!("mysqld is killed: neither a controller nor a replica has answered for too long");
+        self.kill(After::Start);
     }
 
     pub(crate) fn shut_down(&mut self) {

@@ -107,6 +107,11 @@ impl Member {
         event.what
     }
 
+    /// Nobody listens to it any more.
+    pub(crate) fn abandon(self) -> Place {
+        self.place
+    }
+
     /// Assigned, and promised.
     pub(crate) async fn assign(&mut self, record: Option<&Record>, role: Role) {
         let assignment = self.assignment(record, role);

@@ -102,6 +102,41 @@ fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
 }
 
 #[test]
+fn a_primary_that_nobody_hears_closes_itself() {
+    block_on(async {
+        let mut cluster = Cluster::new("unheard", 2).await;
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
+        let later = cluster.record.next_epoch();
+        cluster.members[1].assign(Some(&later), Role::Hold).await;
+        cluster.members[1].settled().await;
+        let writing = tokio::spawn(async move { app.insert().await });
+        let primary = &mut cluster.members[0];
+        let before = primary.place.mysqld_pid();
+        // A write that waits for long is no reason as long as a controller is there.
+        primary
+            .until("trouble for ten seconds", |report| {
+                let mut troubles = report.troubles.iter();
+                troubles.any(|one| one.what.contains("waits for 10 s"))
+            })
+            .await;
+        assert_eq!(primary.place.mysqld_pid(), before);
+        let place = cluster.members.remove(0).abandon();
+        assert_ne!(code(&writing.await.unwrap()), 0, "it was never acknowledged");
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let refused = place.app("first").await;
+            if refused.is_err() && code(&refused) == 3032 {
+                break;
+            }
+            assert!(Instant::now() < until, "it is closed again: {}", place.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_ne!(place.mysqld_pid(), before);
+    });
+}
+
+#[test]
 fn a_promise_outlives_the_agent() {
     block_on(async {
         let mut cluster = Cluster::new("again", 2).await;

@@ -4,12 +4,14 @@
 use super::scene::Scene;
 use crate::decision::{Cause, Reason, Refusal};
 use crate::record::Record;
-use crate::report::{Process, Report};
+use crate::report::{Follows, Process, Report};
 
 /// The controller has not heard of its agent for so long.
 const AGENT_SILENCE_MS: u64 = 1_500;
 /// A replica has heard nothing of it for so long; an idle primary is heard each half second.
 const STREAM_SILENCE_MS: u64 = 1_500;
+/// All replicas have heard nothing for so long: who has just begun to look need not wait for its own silence.
+const LONG_SILENCE_MS: u64 = 3_000;
 /// Its mysqld has not answered its agent for so long.
 pub(super) const ANSWER_LIMIT_MS: u64 = 2_000;
 
@@ -57,7 +59,8 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
     let member = scene.seen.members.get(primary)?;
     let Some((_, report)) = scene.connected(primary) else {
         let is_silent = scene.now.saturating_sub(member.reported_at) > AGENT_SILENCE_MS;
-        return (is_silent && !is_heard(scene)).then_some(Cause::Unreachable);
+        let is_lost = (is_silent && !is_heard(scene)) || is_long_unheard(scene);
+        return is_lost.then_some(Cause::Unreachable);
     };
     if let Some(server) = &report.server
         && Some(server.incarnation) != recorded
@@ -76,11 +79,23 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
     }
 }
 
+/// What the replicas that count, and are seen, say of their stream from it.
+fn streams<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = Option<&'a Follows>> {
+    let others = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    others
+        .filter_map(|name| scene.counted(name))
+        .map(|at| at.server.follows.as_ref())
+}
+
 /// Some replica that counts still receives from it.
 fn is_heard(scene: &Scene<'_>) -> bool {
-    let mut others = scene.record.voters.keys().filter(|name| *name != scene.primary());
-    others.any(|name| {
-        let follows = scene.counted(name).and_then(|at| at.server.follows.as_ref());
-        follows.is_some_and(|follows| follows.is_receiving && follows.silence_ms <= STREAM_SILENCE_MS)
-    })
+    streams(scene)
+        .flatten()
+        .any(|follows| follows.is_receiving && follows.silence_ms <= STREAM_SILENCE_MS)
+}
+
+fn is_long_unheard(scene: &Scene<'_>) -> bool {
+    let mut all = streams(scene).peekable();
+    all.peek().is_some()
+        && all.all(|follows| follows.is_some_and(|follows| follows.silence_ms > LONG_SILENCE_MS))
 }
