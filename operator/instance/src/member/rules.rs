@@ -21,7 +21,7 @@ fn rules() -> [(Setting, Value); 14] {
         (Setting::GtidMode, word("ON")),
         (Setting::PreserveCommitOrder, on()),
         (Setting::SyncRelayLog, Value::Number(1)),
-        (Setting::ReplicaNetTimeout, Value::Number(2)),
+        (Setting::ReplicaNetTimeout, Value::Number(10)),
         (Setting::SenderObserveCommitOnly, off()),
     ]
 }
