@@ -301,6 +301,14 @@ impl Sim {
         }
     }
 
+    /// mysqld refuses a replica that has more of its source's own transactions than the source.
+    fn is_ahead(&self, name: &str, source: &str) -> bool {
+        let server = &self.nodes[name].server;
+        let of = &self.nodes[source].server;
+        let more = server.executed.union(&server.received).subtract(&of.executed);
+        more.sources().any(|source| Some(source.uuid) == of.incarnation)
+    }
+
     /// A connection that nobody closed is given up after four seconds without a heartbeat.
     fn is_receiving(&self, name: &str) -> bool {
         let node = &self.nodes[name];
@@ -308,7 +316,8 @@ impl Sim {
         source.is_some_and(|source| {
             let of = &self.nodes[&source.member];
             let is_quiet = of.hung_ms.is_some() || node.deaf_to.contains(&source.member);
-            of.is_up() && !is_quiet || is_quiet && node.silence_ms <= 4_000
+            !self.is_ahead(name, &source.member)
+                && (of.is_up() && !is_quiet || is_quiet && node.silence_ms <= 4_000)
         })
     }
 
@@ -376,12 +385,14 @@ impl Sim {
         for name in &names {
             let server = &self.nodes[name].server;
             let Some(source) = server.follows.clone() else {
-                self.nodes.get_mut(name).expect("a node").silence_ms = 0;
+                // Whoever it follows next, it has not been heard yet.
+                self.nodes.get_mut(name).expect("a node").silence_ms = 60_000;
                 continue;
             };
             let all = self.nodes[&source.member].server.executed.clone();
-            let is_heard =
-                self.nodes[&source.member].is_up() && !self.nodes[name].deaf_to.contains(&source.member);
+            let is_heard = self.nodes[&source.member].is_up()
+                && !self.nodes[name].deaf_to.contains(&source.member)
+                && !self.is_ahead(name, &source.member);
             let node = self.nodes.get_mut(name).expect("a node");
             node.silence_ms = if is_heard { 0 } else { node.silence_ms + 500 };
             if dice.one_in(3) || !is_heard || node.told.failure.is_some() || !self.nodes[name].is_up() {
