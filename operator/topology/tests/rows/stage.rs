@@ -135,6 +135,11 @@ impl Stage {
         let capture = self.capture(self.sim.record.clone());
         let decision = capture.decide();
         assert_eq!(capture.check(&decision), Ok(()), "{decision:#?}");
+        let is_claimed = decision.plan.record.as_ref().is_some_and(|next| next.is_choosing);
+        assert!(
+            !is_claimed || decision.refused.is_empty(),
+            "claimed and refused: {decision:#?}"
+        );
         let mut text = words::of(&capture, &decision);
         if self.seen.iter().all(|(state, _)| *state != decision.state) {
             let refused = decision.refused.iter().map(ToString::to_string);
