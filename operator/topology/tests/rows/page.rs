@@ -1,6 +1,8 @@
 //! The page of failures, from the scripts.
 //! Must not say anything that no script says.
 
+use std::collections::BTreeSet;
+
 use crate::script::Script;
 use crate::stage::{self, Played};
 
@@ -22,22 +24,22 @@ work as it should says so under \"Not yet\". How it works: [cluster.md](cluster.
 pub(crate) fn text(scripts: &[Script]) -> String {
     let mut text = HEAD.to_owned();
     for row in 1..=48 {
-        let mut of_row = scripts.iter().filter(|script| script.row() == row);
+        let of_row: Vec<&Script> = scripts.iter().filter(|script| script.row() == row).collect();
         // Further scripts of a row are variants of the first.
-        let Some(script) = of_row.next() else { continue };
-        let played = stage::play(script);
-        text.push_str(&line(script, &played));
+        if let Some(first) = of_row.first() {
+            text.push_str(&line(first, &of_row));
+        }
     }
     text
 }
 
-fn line(script: &Script, played: &Played) -> String {
+fn line(first: &Script, of_row: &[&Script]) -> String {
     let cells = [
-        script.one("row").to_owned(),
-        script.title.clone(),
-        seen(script, played),
-        to_do(script),
-        shown(script),
+        first.one("row").to_owned(),
+        first.title.clone(),
+        seen(first, &stage::play(first)),
+        format!("{}{}", first.one("do"), gaps(of_row)),
+        shown(of_row),
     ];
     let cells = cells.map(|cell| cell.replace('|', "\\|"));
     format!("| {} |\n", cells.join(" | "))
@@ -58,19 +60,23 @@ fn seen(script: &Script, played: &Played) -> String {
     cells.join("<br>")
 }
 
-fn to_do(script: &Script) -> String {
-    let gaps = script.all("gap").iter().map(|gap| format!("<br>Not yet: {gap}"));
-    format!("{}{}", script.one("do"), gaps.collect::<String>())
+/// Of all scripts of a row, each said once.
+fn all<'a>(of_row: &'a [&Script], key: &str) -> BTreeSet<&'a str> {
+    let lines = of_row.iter().flat_map(|script| script.all(key));
+    lines.map(String::as_str).collect()
 }
 
-fn shown(script: &Script) -> String {
-    let stories = script
-        .all("story")
-        .iter()
+fn gaps(of_row: &[&Script]) -> String {
+    let gaps = all(of_row, "gap").into_iter();
+    gaps.map(|gap| format!("<br>Not yet: {gap}")).collect()
+}
+
+fn shown(of_row: &[&Script]) -> String {
+    let stories = all(of_row, "story")
+        .into_iter()
         .map(|story| format!("story \"{story}\""));
-    let tests = script
-        .all("agent")
-        .iter()
+    let tests = all(of_row, "agent")
+        .into_iter()
         .map(|test| format!("agent: \"{test}\""));
     let all: Vec<String> = stories.chain(tests).collect();
     match all.is_empty() {

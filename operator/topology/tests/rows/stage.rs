@@ -142,10 +142,8 @@ impl Stage {
         );
         let mut text = words::of(&capture, &decision);
         if self.seen.iter().all(|(state, _)| *state != decision.state) {
-            let refused = decision.refused.iter().map(ToString::to_string);
-            let because = decision.because.iter().map(ToString::to_string);
-            let all: Vec<String> = refused.chain(because).collect();
-            self.seen.push((decision.state, all.join("; ")));
+            let words = words::of_status(&decision);
+            self.seen.push((decision.state, words));
         }
         let exposed = self.sim.exposed.clone();
         self.sim.pass(&mut Dice);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use topology::assignment::{Assignment, Role};
 use topology::capture::Capture;
-use topology::decision::{Decision, MemberState};
+use topology::decision::{Decision, MemberState, MemberView};
 use topology::observed::Endpoint;
 use topology::record::{Record, Voter};
 
@@ -17,11 +17,8 @@ pub(crate) fn of(capture: &Capture, decision: &Decision) -> String {
     for refusal in &decision.refused {
         say(&mut text, "refused", refusal);
     }
-    for (name, view) in decision
-        .members
-        .iter()
-        .filter(|(_, view)| view.state != MemberState::Serving)
-    {
+    let is_plain = |view: &MemberView| view.state == MemberState::Serving && view.because.is_none();
+    for (name, view) in decision.members.iter().filter(|(_, view)| !is_plain(view)) {
         let because = view.because.as_deref();
         let because = because.map(|because| format!(", {because}")).unwrap_or_default();
         say(
@@ -59,6 +56,17 @@ pub(crate) fn of(capture: &Capture, decision: &Decision) -> String {
         }
     }
     text
+}
+
+/// What the status says beside the state: what is refused, why, and what members have to say.
+pub(crate) fn of_status(decision: &Decision) -> String {
+    let refused = decision.refused.iter().map(ToString::to_string);
+    let because = decision.because.iter().map(ToString::to_string);
+    let is_telling = |view: &MemberView| matches!(view.state, MemberState::Serving | MemberState::Failed);
+    let members = decision.members.iter().filter(|(_, view)| is_telling(view));
+    let members = members.filter_map(|(name, view)| Some(format!("{name}: {}", view.because.as_ref()?)));
+    let all: Vec<String> = refused.chain(because).chain(members).collect();
+    all.join("; ")
 }
 
 fn say(text: &mut String, what: &str, words: impl std::fmt::Display) {
