@@ -126,26 +126,36 @@ fn leads(scene: &Scene<'_>, set: &GtidSet, other: &GtidSet) -> bool {
     more.sources().any(|source| Some(source.uuid) == primary)
 }
 
-/// The longest history of the highest epoch; the primary before, if several are equal.
+/// What a version is compatible as: an older series cannot follow a newer one. What cannot be read is the newest.
+fn series(version: &str) -> (u32, u32) {
+    let mut parts = version.split('.').map(str::parse);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (u32::MAX, u32::MAX),
+    }
+}
+
+/// The longest history of the highest epoch; if several are equal that of the oldest series, so that the others
+/// can follow it, and among these the primary before.
 fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
     let identity = scene.record.identity;
-    let all: Vec<(&str, u64, GtidSet)> = still
+    let all: Vec<(&str, u64, GtidSet, (u32, u32))> = still
         .iter()
         .map(|(name, at)| {
             let set = everything(at.server);
-            (*name, epoch_of(identity, &set), set)
+            (*name, epoch_of(identity, &set), set, series(&at.server.version))
         })
         .collect();
-    let epoch = all.iter().map(|(_, epoch, _)| *epoch).max().unwrap_or(0);
-    let newest = || all.iter().filter(|(_, other, _)| *other == epoch);
+    let epoch = all.iter().map(|(_, epoch, ..)| *epoch).max().unwrap_or(0);
+    let newest = || all.iter().filter(|(_, other, ..)| *other == epoch);
     let is_last = epoch + 1 == scene.record.term.epoch;
     let covers = |set: &GtidSet, other: &GtidSet| {
         other.is_subset(set) || (is_last && leads(scene, set, other) && !leads(scene, other, set))
     };
-    let is_best = |set: &GtidSet| newest().all(|(_, _, other)| covers(set, other));
-    let best: Vec<_> = newest().filter(|(_, _, set)| is_best(set)).collect();
-    let before = best.iter().find(|(name, ..)| *name == scene.primary());
-    let Some((name, _, set)) = before.or(best.first()) else {
+    let is_best = |set: &GtidSet| newest().all(|(_, _, other, _)| covers(set, other));
+    let best = newest().filter(|(_, _, set, _)| is_best(set));
+    let Some((name, _, set, _)) = best.min_by_key(|(name, .., series)| (*series, *name != scene.primary()))
+    else {
         let mut names = newest().map(|(name, ..)| (*name).to_owned());
         return Err(Refusal::HistoryDiverged {
             one: names.next().unwrap_or_default(),
@@ -164,4 +174,20 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
         epoch: record.term.epoch,
     };
     Ok((record, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::series;
+
+    #[test]
+    fn series_are_compared_as_numbers() {
+        assert_eq!(series("9.7.4-2"), (9, 7));
+        assert!(series("8.4.7") < series("9.7.4"));
+        assert!(series("9.7.4") < series("26.10.0"));
+        assert_eq!(series("9.7.4"), series("9.7.12"));
+        for unknown in ["", "9", "nine.seven"] {
+            assert!(series(unknown) > series("26.10.0"), "{unknown}");
+        }
+    }
 }

@@ -30,6 +30,8 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
             decision.state = ClusterState::FailingOver;
             decision.plan.record = Some(record);
             decision.because.push(reason);
+            // Somebody takes over: that nobody may, or that a volume must come back, is no longer true.
+            decision.refused.clear();
             return decision;
         }
         Some(Err(refusal)) => decision.refused.push(refusal),

@@ -47,19 +47,8 @@ fn until_healthy(sim: &mut Sim, dice: &mut Dice, trouble: impl Fn(&mut Sim, &mut
 
 /// Everything acknowledged is on the primary, whatever happened.
 fn lost(sim: &Sim) {
-    let ruling = sim.record.as_ref();
-    if let Some(record) = ruling.filter(|record| record.term.epoch > 0 && !record.is_choosing) {
-        let primary = &sim.nodes[&record.primary].server;
-        if !primary
-            .incarnation
-            .is_some_and(|is| record.counts(&record.primary, is))
-        {
-            return;
-        }
-        let all = primary.executed.union(&primary.received);
-        let lost = sim.acknowledged.subtract(&all);
-        assert!(lost.is_empty(), "lost {lost} of {record:#?}");
-    }
+    let lost = sim.lost();
+    assert!(lost.is_empty(), "lost {lost} of {:#?}", sim.record);
 }
 
 fn keep_busy(sim: &mut Sim, dice: &mut Dice, rounds: u32, trouble: impl Fn(&mut Sim, &mut Dice)) {

@@ -15,8 +15,12 @@ use topology::term::Term;
 use topology::watch::Watch;
 
 use crate::dice::Dice;
-use told::report;
+use obeyed::{is_beyond, lead, stop};
+use told::{Told, report};
 
+#[path = "sim/obeyed.rs"]
+mod obeyed;
+#[path = "sim/told.rs"]
 mod told;
 
 /// What lies on a volume, and what mysqld has made of it.
@@ -50,6 +54,17 @@ pub(crate) struct Node {
     /// Its Pod is being deleted, and serves as long as it leads.
     pub(crate) is_ending: bool,
     pub(crate) is_of_this_cluster: bool,
+    /// Its Pod was made from an older spec.
+    pub(crate) is_outdated: bool,
+    /// Its mysqld runs and does nothing, since so many milliseconds.
+    pub(crate) hung_ms: Option<u64>,
+    /// mysqld answers, and changes nothing: its volume stands still, or it is busy.
+    pub(crate) is_stuck: bool,
+    /// Whose packets do not reach it.
+    pub(crate) deaf_to: BTreeSet<String>,
+    /// What else there is to say of it.
+    pub(crate) told: Told,
+    silence_ms: u64,
     heard: u64,
     sampled_after: u64,
     report: Option<(Report, u64)>,
@@ -57,7 +72,7 @@ pub(crate) struct Node {
 
 impl Node {
     fn is_up(&self) -> bool {
-        self.has_pod && !self.is_off && self.down == 0
+        self.has_pod && !self.is_off && self.down == 0 && self.hung_ms.is_none()
     }
 }
 
@@ -166,7 +181,7 @@ impl Sim {
             let pod = node.has_pod.then(|| Pod {
                 ip: Some(ip(name)),
                 node: Some("node".into()),
-                is_current: true,
+                is_current: !node.is_outdated,
                 is_terminating: node.is_ending,
                 ..Pod::default()
             });
@@ -203,7 +218,7 @@ impl Sim {
         self.last = Some(decision);
     }
 
-    fn execute(&mut self, decision: &Decision, steps: u64) {
+    pub(crate) fn execute(&mut self, decision: &Decision, steps: u64) {
         let plan = &decision.plan;
         for name in &plan.exist {
             let node = self.nodes.entry(name.clone()).or_insert_with(|| Node {
@@ -237,6 +252,10 @@ impl Sim {
             for name in &plan.remove {
                 self.nodes.get_mut(name).expect("a node").has_pod = false;
             }
+            if let Some(name) = &plan.replace {
+                self.crash(name, 4);
+                self.nodes.get_mut(name).expect("a node").is_outdated = false;
+            }
         }
     }
 
@@ -254,7 +273,15 @@ impl Sim {
         for name in &names {
             let node = self.nodes.get_mut(name).expect("a node");
             node.down = node.down.saturating_sub(1);
-            if node.is_up() && !node.is_full && !dice.one_in(4) {
+            node.hung_ms = node.hung_ms.map(|hung_ms| hung_ms + 500);
+            let leads = |order: &Assignment| matches!(order.role, Role::Primary { .. });
+            if node.hung_ms.is_some() && !node.order.as_ref().is_some_and(leads) {
+                // An agent kills what is in the way of another primary.
+                node.hung_ms = None;
+                self.crash(name, 4);
+            }
+            let node = &self.nodes[name];
+            if node.is_up() && !node.is_full && !node.is_stuck && !dice.one_in(4) {
                 self.step(name);
             }
         }
@@ -262,12 +289,7 @@ impl Sim {
         for name in &names {
             let node = &self.nodes[name];
             if node.has_pod && !node.is_cut && !node.is_off && node.heard > 0 && !dice.one_in(4) {
-                let source = node
-                    .server
-                    .follows
-                    .as_ref()
-                    .map(|source| &self.nodes[&source.member]);
-                let report = report(name, node, source.is_some_and(Node::is_up));
+                let report = report(name, node, self.is_receiving(name));
                 let sampled_after = node.heard;
                 let node = self.nodes.get_mut(name).expect("a node");
                 node.sampled_after = sampled_after;
@@ -277,6 +299,26 @@ impl Sim {
                 self.watch.lost(name);
             }
         }
+    }
+
+    /// mysqld refuses a replica that has more of its source's own transactions than the source.
+    fn is_ahead(&self, name: &str, source: &str) -> bool {
+        let server = &self.nodes[name].server;
+        let of = &self.nodes[source].server;
+        let more = server.executed.union(&server.received).subtract(&of.executed);
+        more.sources().any(|source| Some(source.uuid) == of.incarnation)
+    }
+
+    /// A connection that nobody closed is given up after four seconds without a heartbeat.
+    fn is_receiving(&self, name: &str) -> bool {
+        let node = &self.nodes[name];
+        let source = node.server.follows.as_ref();
+        source.is_some_and(|source| {
+            let of = &self.nodes[&source.member];
+            let is_quiet = of.hung_ms.is_some() || node.deaf_to.contains(&source.member);
+            !self.is_ahead(name, &source.member)
+                && (of.is_up() && !is_quiet || is_quiet && node.silence_ms <= 4_000)
+        })
     }
 
     /// One small step of an agent towards its assignment.
@@ -343,10 +385,17 @@ impl Sim {
         for name in &names {
             let server = &self.nodes[name].server;
             let Some(source) = server.follows.clone() else {
+                // Whoever it follows next, it has not been heard yet.
+                self.nodes.get_mut(name).expect("a node").silence_ms = 60_000;
                 continue;
             };
             let all = self.nodes[&source.member].server.executed.clone();
-            if dice.one_in(3) || !self.nodes[&source.member].is_up() || !self.nodes[name].is_up() {
+            let is_heard = self.nodes[&source.member].is_up()
+                && !self.nodes[name].deaf_to.contains(&source.member)
+                && !self.is_ahead(name, &source.member);
+            let node = self.nodes.get_mut(name).expect("a node");
+            node.silence_ms = if is_heard { 0 } else { node.silence_ms + 500 };
+            if dice.one_in(3) || !is_heard || node.told.failure.is_some() || !self.nodes[name].is_up() {
                 continue;
             }
             if self.nodes[name].is_full {
@@ -376,17 +425,34 @@ impl Sim {
                 now.proof_begun = None;
                 now.is_open = true;
             }
-            // In the order of the binary log: all up to the newest that enough have.
             if now.is_open {
-                let mut everywhere = sets.clone();
-                everywhere.sort_by_key(|set| std::cmp::Reverse(set.count()));
-                if let Some(set) = everywhere.get(usize::from(wait_for).wrapping_sub(1)) {
-                    self.acknowledged = self.acknowledged.union(&set.intersect(&now.executed));
-                } else if wait_for == 0 {
-                    self.acknowledged = self.acknowledged.union(&now.executed);
+                // At least none, one, two, ... of them have it, one set after the other.
+                let mut held = vec![GtidSet::new(); usize::from(wait_for) + 1];
+                held[0] = now.executed.clone();
+                for set in &sets {
+                    for by in (1..held.len()).rev() {
+                        held[by] = held[by].union(&held[by - 1].intersect(set));
+                    }
                 }
+                self.acknowledged = self.acknowledged.union(&held[usize::from(wait_for)]);
             }
             self.nodes.get_mut(name).expect("a node").server = now;
+        }
+    }
+
+    /// What was acknowledged and is not on the primary, whose data and epoch are known.
+    pub(crate) fn lost(&self) -> GtidSet {
+        let ruling = self.record.as_ref();
+        let Some(record) = ruling.filter(|record| record.term.epoch > 0 && !record.is_choosing) else {
+            return GtidSet::new();
+        };
+        let primary = &self.nodes[&record.primary].server;
+        match primary.incarnation {
+            Some(is) if record.counts(&record.primary, is) => {
+                let all = primary.executed.union(&primary.received);
+                self.acknowledged.subtract(&all)
+            }
+            _ => GtidSet::new(),
         }
     }
 
@@ -399,49 +465,11 @@ impl Sim {
     }
 }
 
-/// Proves a commit, opens by that, and goes on writing.
-fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
-    let own = server.incarnation.expect("an incarnation");
-    server.follows = None;
-    server.executed = server.executed.union(&server.received);
-    server.wait_for = Some(wait_for);
-    let record = order.record.as_ref().expect("a record");
-    let proof = Proof {
-        term: record.term,
-        wait_for,
-    };
-    if server.proved != Some(proof) && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof) {
-        let epoch = gtid(record.identity, record.term.epoch);
-        let gtid = match server.executed.contains(&epoch) {
-            true => gtid(own, 1_000 + number),
-            false => epoch,
-        };
-        server.executed.insert(gtid.clone());
-        server.proof_begun = Some((proof, gtid));
-    } else if server.is_open {
-        server.executed.insert(gtid(own, 1_000 + number));
-    }
-}
-
 fn no_room() -> Trouble {
     Trouble {
         kind: TroubleKind::DiskFull,
         what: "its volume is full".into(),
     }
-}
-
-/// What the agent looks at before it follows.
-fn is_beyond(order: &Assignment, server: &Server) -> bool {
-    let all = server.executed.union(&server.received);
-    let record = order.record.as_ref().expect("a record");
-    !record.beyond_cut(&all).is_empty()
-}
-
-fn stop(server: &mut Server) {
-    server.is_open = false;
-    server.wait_for = None;
-    server.follows = None;
-    server.proof_begun = None;
 }
 
 pub(crate) fn ip(name: &str) -> String {

@@ -3,6 +3,16 @@
 
 use super::*;
 
+/// What a member is like that changes nothing of what it does.
+#[derive(Clone, Default)]
+pub(crate) struct Told {
+    pub(crate) version: Option<String>,
+    pub(crate) lag_ms: u64,
+    /// Why it cannot receive.
+    pub(crate) failure: Option<String>,
+    pub(crate) trouble: Option<Trouble>,
+}
+
 pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
     let server = &node.server;
     let seen = server
@@ -10,7 +20,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         .filter(|_| node.down == 0)
         .map(|incarnation| ServerSeen {
             incarnation,
-            version: "9.7.4".into(),
+            version: node.told.version.clone().unwrap_or_else(|| "9.7.4".into()),
             executed: server.executed.clone(),
             purged: GtidSet::new(),
             received: server.received.clone(),
@@ -21,13 +31,13 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
             follows: server.follows.as_ref().map(|source| Follows {
                 host: source.host.clone(),
                 port: source.port,
-                is_receiving,
+                is_receiving: is_receiving && node.told.failure.is_none(),
                 is_applying: true,
                 acknowledges: true,
-                silence_ms: 0,
-                failure: None,
+                silence_ms: node.silence_ms,
+                failure: node.told.failure.clone(),
             }),
-            lag_ms: Some(0),
+            lag_ms: Some(node.told.lag_ms),
             beat: Some(Beat { epoch: 0, number: 0 }),
         });
     let is_settled = match node.order.as_ref().map(|order| &order.role) {
@@ -51,11 +61,13 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
             _ => Process::Running,
         },
         server: seen,
-        server_age_ms: 0,
+        server_age_ms: node.hung_ms.unwrap_or(0),
         disk: None,
         write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
-        troubles: node.is_full.then(no_room).into_iter().collect(),
+        troubles: (node.is_full.then(no_room).into_iter())
+            .chain(node.told.trouble.clone())
+            .collect(),
     }
 }
