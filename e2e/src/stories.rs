@@ -8,6 +8,7 @@ mod checker;
 mod disks;
 mod endurance;
 mod grounds;
+mod harms;
 mod network;
 mod nodes;
 mod platform;
@@ -159,6 +160,22 @@ pub const ALL: &[Story] = &[
     on_ground(
         "the primary's node lost under load loses nothing",
         endurance::node_lost,
+    ),
+    on_ground(
+        "the primary's volume hung under load loses nothing",
+        harms::volume_hung,
+    ),
+    on_ground(
+        "the primary's node cut off under load loses nothing, and it closes itself",
+        harms::cut_off,
+    ),
+    long(
+        "the primary's mysqld frozen under load loses nothing",
+        harms::frozen,
+    ),
+    long(
+        "the primary killed while it sends 300 MB loses nothing",
+        harms::killed_while_sending,
     ),
     on_ground("writes go on without an API server", endurance::api_down),
     on_ground("scaled 1, 3, 1, 3 under load, nothing lost", endurance::scaled),

@@ -20,7 +20,7 @@ const OUTAGE: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// A Healthy cluster under load; what happens to it; the judgement.
-fn under_load(
+pub(super) fn under_load(
     stage: &Stage,
     cluster: &Cluster<'_>,
     harm: impl FnOnce(&Load<'_>) -> Result<String>,

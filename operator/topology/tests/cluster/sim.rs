@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) hung_ms: Option<u64>,
     /// mysqld answers, and changes nothing: its volume stands still, or it is busy.
     pub(crate) is_stuck: bool,
+    /// Writes to its volume hang, and have done so for so long.
+    pub(crate) stalled_ms: Option<u64>,
     /// Whose packets do not reach it.
     pub(crate) deaf_to: BTreeSet<String>,
     /// What else there is to say of it.
@@ -240,8 +242,14 @@ impl Sim {
             for (name, order) in &plan.assign {
                 let node = self.nodes.get_mut(name).expect("a node");
                 let promised = node.order.as_ref().map(Assignment::term).unwrap_or_default();
-                if !node.is_cut && !node.is_off && !node.is_full && order.term() >= promised {
+                if node.is_cut || node.is_off || node.is_full || order.term() < promised {
+                    continue;
+                }
+                if node.stalled_ms.is_none() {
                     node.order = Some(order.clone());
+                } else if order.term().epoch > promised.epoch && node.server.is_open {
+                    // What cannot be written down still ends a primary that another one replaces.
+                    self.crash(name, 4);
                 }
             }
         }
@@ -274,6 +282,7 @@ impl Sim {
             let node = self.nodes.get_mut(name).expect("a node");
             node.down = node.down.saturating_sub(1);
             node.hung_ms = node.hung_ms.map(|hung_ms| hung_ms + 500);
+            node.stalled_ms = node.stalled_ms.map(|stalled_ms| stalled_ms + 500);
             let leads = |order: &Assignment| matches!(order.role, Role::Primary { .. });
             if node.hung_ms.is_some() && !node.order.as_ref().is_some_and(leads) {
                 // An agent kills what is in the way of another primary.
@@ -281,7 +290,8 @@ impl Sim {
                 self.crash(name, 4);
             }
             let node = &self.nodes[name];
-            if node.is_up() && !node.is_full && !node.is_stuck && !dice.one_in(4) {
+            let is_able = !node.is_full && !node.is_stuck && node.stalled_ms.is_none();
+            if node.is_up() && is_able && !dice.one_in(4) {
                 self.step(name);
             }
         }
@@ -398,7 +408,7 @@ impl Sim {
             if dice.one_in(3) || !is_heard || node.told.failure.is_some() || !self.nodes[name].is_up() {
                 continue;
             }
-            if self.nodes[name].is_full {
+            if self.nodes[name].is_full || self.nodes[name].stalled_ms.is_some() {
                 continue;
             }
             let server = &mut self.nodes.get_mut(name).expect("a node").server;

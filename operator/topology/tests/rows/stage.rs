@@ -380,6 +380,8 @@ fn is_from_now_on(node: &mut Node, what: &str) -> Option<()> {
         "hears everybody again" => node.deaf_to.clear(),
         "hangs" => node.hung_ms = Some(0),
         "answers again" => node.hung_ms = None,
+        "takes no writes" => node.stalled_ms = Some(0),
+        "takes writes again" => node.stalled_ms = None,
         "is full" => node.is_full = true,
         "has room again" => node.is_full = false,
         "is being deleted" => node.is_ending = true,

@@ -63,7 +63,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         server: seen,
         server_age_ms: node.hung_ms.unwrap_or(0),
         disk: None,
-        write_age_ms: 0,
+        write_age_ms: node.stalled_ms.unwrap_or(0),
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
         troubles: (node.is_full.then(no_room).into_iter())

@@ -1,0 +1,79 @@
+//! Stories of what befalls a primary under load: another takes over, and nothing acknowledged is missing.
+//! Must not heal before the writes have gone on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use ground::faults::pod;
+
+use super::endurance::under_load;
+use crate::cluster::Cluster;
+use crate::harm::Harm;
+use crate::stage::{Stage, claim, wait_until};
+
+const CLOSED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Its writes hang, though mysqld answers.
+pub(super) fn volume_hung(stage: &Stage) -> Result<String> {
+    befallen(stage, "hung", Harm::Hung)
+}
+
+/// Its mysqld answers nobody, and runs.
+pub(super) fn frozen(stage: &Stage) -> Result<String> {
+    befallen(stage, "frozen", Harm::Frozen)
+}
+
+/// It dies while its replicas have a part of one large transaction.
+pub(super) fn killed_while_sending(stage: &Stage) -> Result<String> {
+    befallen(stage, "sending", Harm::Sending)
+}
+
+fn befallen(stage: &Stage, namespace: &str, harm: Harm) -> Result<String> {
+    let cluster = Cluster {
+        namespace,
+        size: "4Gi",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let (epoch, before) = (cluster.epoch(stage)?, cluster.primary(stage)?);
+        let fault = harm.befall(stage, &cluster)?;
+        cluster.wait(stage, "another epoch", |object| {
+            object["status"]["epoch"].as_u64() > Some(epoch)
+        })?;
+        load.goes_on()?;
+        let after = cluster.primary(stage)?;
+        claim(before != after, format!("another leads than {before}"))?;
+        if let Some(fault) = fault {
+            fault.heal(stage.ground()?)?;
+        }
+        Ok(format!("{}: {before}, then {after}", harm.what()))
+    })
+}
+
+/// Nobody reaches it but who is on its node: it closes itself, so that nobody reads there what is old.
+pub(super) fn cut_off(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "cut-off",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let ground = stage.ground()?;
+        let before = cluster.primary(stage)?;
+        let found = pod::find(ground, cluster.namespace, &before)?;
+        let mysqld = || pod::processes(ground, &found, Some("mysqld"));
+        let old = mysqld()?;
+        let begun = Instant::now();
+        let fault = Harm::Cut.befall(stage, &cluster)?.context("a cut is a fault")?;
+        load.goes_on()?;
+        let after = cluster.primary(stage)?;
+        claim(before != after, format!("another leads than {before}"))?;
+        wait_until("the one that is cut off ends its mysqld", CLOSED_WITHIN, || {
+            Ok(mysqld()?.iter().all(|pid| !old.contains(pid)))
+        })?;
+        let closed = begun.elapsed().as_secs();
+        fault.heal(ground)?;
+        Ok(format!(
+            "{after} took over from {before}, which closed itself {closed} s after it was cut off"
+        ))
+    })
+}
