@@ -2,6 +2,7 @@
 //! Must not hold up the loop: at most one job at a time, and what is due meanwhile waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::cluster::MySQLCluster;
 use jiff::Timestamp as Wall;
@@ -36,13 +37,14 @@ impl ClusterLoop {
         stalls.extend(self.stalls.iter().cloned());
         self.count(cluster, decision, record);
         let (subject, growing) = (subject_of(object), growing(children));
+        let deadline = Duration::from_secs(u64::from(cluster.failover_deadline_seconds));
         let findings = Findings {
             subject: &subject,
             decision: Some(decision),
             observed,
             record,
             stalls: &stalls,
-            story: self.story.as_ref().map(|story| story.told(Instant::now())),
+            story: (self.story.as_ref()).map(|story| story.told(Instant::now(), deadline)),
             growing: &growing,
         };
         let order = self.order(object, cluster, record);
