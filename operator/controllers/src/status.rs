@@ -2,6 +2,7 @@
 //! Must not do IO, and must not hold what changes every second.
 
 mod conditions;
+pub(crate) mod filling;
 
 pub(crate) use conditions::{because, is_writable};
 
@@ -125,7 +126,11 @@ fn member(
     let order = seen.and_then(|seen| seen.report.as_ref()?.assignment.as_ref());
     let epoch = order.map(|order| i64::try_from(order.term().epoch).unwrap_or(i64::MAX));
     let node = seen.and_then(|seen| seen.pod.as_ref()?.node.clone());
-    let because = view.because.as_deref();
+    let because = filling::with(
+        view.because.clone(),
+        said.and_then(|said| said.because.as_deref()),
+        seen.and_then(|seen| seen.report.as_ref()),
+    );
     MemberStatus {
         name: name.to_owned(),
         role: match view.role {
@@ -136,7 +141,7 @@ fn member(
         epoch: epoch.or(said.map(|said| said.epoch)).unwrap_or(0),
         state: view.state.as_str().to_owned(),
         node: node.map(|node| crate::cut(&node, NODE_LIMIT_BYTES)),
-        because: because.map(|because| crate::cut(because, BECAUSE_LIMIT_BYTES)),
+        because: because.map(|because| crate::cut(&because, BECAUSE_LIMIT_BYTES)),
     }
 }
 
