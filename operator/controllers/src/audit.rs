@@ -180,7 +180,7 @@ fn reason(refusal: &Refusal) -> Option<Refused> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use topology::decision::{ClusterState, Plan};
+    use topology::decision::{Cause, ClusterState, Plan, Reason};
     use topology::gtid::Uuid;
     use topology::term::Term;
 
@@ -252,6 +252,68 @@ mod tests {
             (&choosing(2), &choosing(2)),
         ] {
             assert_eq!(Act::of(Some(before), next), None);
+        }
+    }
+
+    /// What is logged meanwhile, as the operator does.
+    fn lines(act: impl FnOnce()) -> Vec<serde_json::Value> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let writer = move || Line(sender.clone());
+        let log = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer);
+        tracing::subscriber::with_default(log.finish(), act);
+        let lines = receiver.try_iter();
+        lines.map(|line| serde_json::from_slice(&line).unwrap()).collect()
+    }
+
+    struct Line(std::sync::mpsc::Sender<Vec<u8>>);
+
+    impl std::io::Write for Line {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.send(line.to_vec()).unwrap();
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_read_by_programs() {
+        let lost = Reason::FailingOver {
+            from: "orders-0".into(),
+            cause: Cause::MysqldDead,
+        };
+        let decision = Decision {
+            state: ClusterState::FailingOver,
+            plan: Plan::default(),
+            members: BTreeMap::new(),
+            because: vec![lost],
+            refused: Vec::new(),
+            wake: None,
+        };
+        let one = record(1, "orders-0");
+        let said = lines(|| {
+            recorded(Some(&one), &choosing(2), &decision);
+            recorded(Some(&choosing(2)), &record(2, "orders-1"), &decision);
+            recorded(Some(&one), &one, &decision);
+        });
+        assert_eq!(said.len(), 2);
+        for (line, action, to) in [
+            (&said[0], "FailingOver", serde_json::Value::Null),
+            (&said[1], "Chosen", "orders-1".into()),
+        ] {
+            assert_eq!(
+                (&line["target"], &line["action"]),
+                (&"audit".into(), &action.into())
+            );
+            assert_eq!(line["from"], "orders-0");
+            assert_eq!(line["to"], to);
+            assert_eq!(line["epoch"], 2);
+            assert_eq!(line["because"], "failing over from orders-0: its mysqld ended");
         }
     }
 
