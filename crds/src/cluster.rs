@@ -17,8 +17,8 @@ pub use placement::{Placement, Toleration, TolerationEffect, TolerationOperator}
 pub use resources::{Quantities, Resources};
 pub use service::{ReplicasFallback, ReplicasService, Service, ServiceTemplate, ServiceType};
 pub use status::{
-    Endpoints, MemberRole, MemberStatus, MySQLClusterStatus, PrimaryStatus, Promotion, PromotionKind,
-    PromotionPhases,
+    Endpoints, MemberRole, MemberStatus, MySQLClusterStatus, PrimaryStatus, Promotion, PromotionDeadline,
+    PromotionKind, PromotionPhases,
 };
 
 /// `<name>-replicas` and the names of Pods, volumes and Secrets must fit a DNS label of 63.

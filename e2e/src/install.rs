@@ -9,6 +9,8 @@ use ground::shell::{Cmd, cmd};
 use ground::spec::{cache_root, checkout};
 use ground::tools;
 
+use crate::figures;
+
 /// Refreshes every generated file.
 pub const REFRESH: &str = "cargo run -p e2e --bin manifests";
 
@@ -128,6 +130,7 @@ pub fn generated(helm: &Helm) -> Result<Vec<Generated>> {
     for chart in ["holdfast", "holdfast-crds"] {
         files.push(readme(&helm.checkout, chart)?);
     }
+    files.push(metrics(&helm.checkout)?);
     Ok(files)
 }
 
@@ -206,6 +209,24 @@ fn readme(checkout: &Path, chart: &str) -> Result<Generated> {
     Ok(Generated {
         path,
         text: format!("{before}{TABLE_BEGINS}{table}{TABLE_ENDS}{after}"),
+    })
+}
+
+/// The page of all metrics, with a table of each process'.
+fn metrics(checkout: &Path) -> Result<Generated> {
+    let path = "docs/metrics.md";
+    let mut text =
+        fs::read_to_string(checkout.join(path)).with_context(|| format!("failed to read {path}"))?;
+    for (whose, snapshot) in figures::SNAPSHOTS {
+        let found = figures::figures(&figures::exposition(checkout, snapshot)?)?;
+        let (begins, ends) = (format!("<!-- {whose} -->\n"), format!("<!-- /{whose} -->\n"));
+        let (before, rest) = text.split_once(&begins).context("no place for a table")?;
+        let (_, after) = rest.split_once(&ends).context("no end of a table")?;
+        text = format!("{before}{begins}{}{ends}{after}", figures::table(&found));
+    }
+    Ok(Generated {
+        path: path.to_owned(),
+        text,
     })
 }
 

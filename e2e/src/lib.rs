@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod figures;
 pub mod fixtures;
 pub mod harm;
 pub mod install;

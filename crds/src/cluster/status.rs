@@ -176,9 +176,18 @@ pub struct Promotion {
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z]*$"))]
     pub reason: String,
 
+    /// Why, in words.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+
     /// How long there was no primary to write to, in milliseconds.
     #[schemars(range(min = 0))]
     pub duration_ms: i64,
+
+    /// Whether that was within failover.deadlineSeconds, as it was then. Absent for a first primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<PromotionDeadline>,
 
     /// Where that time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +208,15 @@ pub enum PromotionKind {
     Switchover,
     /// The primary before had failed.
     Failover,
+}
+
+/// Whether a limit was kept.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromotionDeadline {
+    /// Somebody took writes again in time.
+    Met,
+    /// It took longer.
+    Missed,
 }
 
 /// Milliseconds of a promotion, phase by phase.

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod alerts;
 mod objects;
 mod pods;
 mod rights;

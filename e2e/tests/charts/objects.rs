@@ -79,6 +79,8 @@ fn as_known(object: &Value) -> Value {
         "RoleBinding" => through::<RoleBinding>(object),
         "Service" => through::<Service>(object),
         "ServiceAccount" => through::<ServiceAccount>(object),
+        // Of the Prometheus operator, which has no types here.
+        "PodMonitor" | "PrometheusRule" => object.clone(),
         kind => panic!("a kind that nobody expects: {kind}"),
     }
 }

@@ -6,6 +6,7 @@ use crds::conditions::ConditionType;
 use kit::conditions;
 
 use crate::paperwork::Notice;
+use crate::status::filling;
 
 /// What is bad for a member.
 const TROUBLED: &[&str] = &["Failed", "Unreachable", "Diverged", "Lagging"];
@@ -31,6 +32,7 @@ pub(crate) fn between(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> 
             .flatten()
             .find(|said| said.name == member.name);
         notices.extend(self::member(said, member));
+        notices.extend(filling(said, member));
     }
     notices
 }
@@ -140,6 +142,19 @@ fn member(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
     })
 }
 
+fn filling(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
+    let says = |said: &MemberStatus| {
+        let because = said.because.as_deref();
+        because.is_some_and(|because| because.contains(filling::WORDS))
+    };
+    (says(now) && !before.is_some_and(says)).then(|| Notice {
+        is_warning: true,
+        reason: "VolumeFilling",
+        action: format!("Observe {}", now.name).into(),
+        note: format!("{}: {}", now.name, filling::WORDS),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crds::cluster::MemberRole;
@@ -181,6 +196,10 @@ mod tests {
             reasons(&bad, &fine),
             [("StateChanged", false), ("MemberRecovering", false)]
         );
+        let mut filling = fine.clone();
+        filling.members.as_mut().unwrap()[0].because = Some(filling::WORDS.into());
+        assert_eq!(reasons(&fine, &filling), [("VolumeFilling", true)]);
+        assert!(between(&filling, &filling).is_empty());
         // On its way up nothing is wrong.
         let starting = status("Creating", "Starting");
         assert_eq!(reasons(&starting, &fine), [("StateChanged", false)]);

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use topology::gtid::Uuid;
 
+use crate::audit::Refusals;
 use crate::cache::Key;
 use crate::captures::Slot;
 use crate::context::Context;
@@ -77,6 +78,7 @@ pub(crate) struct ClusterLoop {
     pub(crate) made: Option<Made>,
     pub(crate) are_made: bool,
     pub(crate) share: Share,
+    pub(crate) refusals: Refusals,
     pub(crate) slot: Slot,
     pub(crate) members_retry: Retry,
     retry: Retry,
@@ -162,6 +164,7 @@ impl ClusterLoop {
             made: None,
             are_made: false,
             share,
+            refusals: Refusals::default(),
             slot,
             members_retry: Retry::new(Policy {
                 first: Duration::from_secs(1),

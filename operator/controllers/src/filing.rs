@@ -2,6 +2,7 @@
 //! Must not hold up the loop: at most one job at a time, and what is due meanwhile waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::cluster::MySQLCluster;
 use jiff::Timestamp as Wall;
@@ -20,7 +21,7 @@ use crate::paperwork::{self, Done, Job, Stuck, Written};
 use crate::pass::{Children, growing, subject_of};
 use crate::status::{self, Findings, Stall};
 use crate::supply::Order;
-use crate::{announce, problems, says};
+use crate::{announce, audit, problems, says};
 
 impl ClusterLoop {
     pub(crate) fn tell_all(
@@ -36,13 +37,14 @@ impl ClusterLoop {
         stalls.extend(self.stalls.iter().cloned());
         self.count(cluster, decision, record);
         let (subject, growing) = (subject_of(object), growing(children));
+        let deadline = Duration::from_secs(u64::from(cluster.failover_deadline_seconds));
         let findings = Findings {
             subject: &subject,
             decision: Some(decision),
             observed,
             record,
             stalls: &stalls,
-            story: self.story.as_ref().map(|story| story.told(Instant::now())),
+            story: (self.story.as_ref()).map(|story| story.told(Instant::now(), deadline)),
             growing: &growing,
         };
         let order = self.order(object, cluster, record);
@@ -51,6 +53,7 @@ impl ClusterLoop {
     }
 
     fn count(&mut self, cluster: &Cluster, decision: &Decision, record: Option<&Record>) {
+        self.refusals.follow(decision, &self.context.metrics);
         let members = decision.members.values().map(|member| member.state).collect();
         self.share.set(decision.state, members);
         let ready = decision.members.values().filter(|member| member.is_ready).count();
@@ -124,6 +127,8 @@ impl ClusterLoop {
         let status = status::build(findings, &before, Wall::now());
         self.share
             .set_conditions(status.conditions.as_deref().unwrap_or_default());
+        self.share
+            .set_promotions(status.promotions.as_deref().unwrap_or_default());
         let is_owed = status != before;
         let status = self.desk.may_write(is_owed).then(|| {
             let announcements = announce::between(&before, &status);
@@ -160,6 +165,7 @@ impl ClusterLoop {
                 self.desk.is_written();
                 if let Some(promotion) = announce::promotion(before.status.as_ref(), after.status.as_ref()) {
                     metrics.promoted(promotion);
+                    audit::promoted(promotion);
                 }
                 self.desk.wrote(&before, after);
             }

@@ -2,6 +2,7 @@
 //! Must not decide, and must not speak SQL.
 
 mod announce;
+mod audit;
 mod cache;
 mod captures;
 mod cluster_loop;

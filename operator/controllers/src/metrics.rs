@@ -1,14 +1,16 @@
 //! What the controller counts, for those who watch it.
 //! Must not have labels that grow with anything but the number of clusters.
 
-use std::hash::{Hash, Hasher};
+mod labels;
+
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crds::cluster::{Promotion, PromotionKind};
+use crds::cluster::{Promotion, PromotionDeadline, PromotionKind};
 use crds::conditions::ConditionType;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kit::conditions;
-use kit::metrics::{By, Label};
+use kit::metrics::By;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,85 +20,10 @@ use prometheus_client::registry::Registry;
 use topology::decision::{ClusterState, MemberState};
 
 use crate::cache::Key;
+pub(crate) use labels::{Failure, Refused};
+use labels::{Kind, OfMember, Phase, State};
 
-/// What failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Failure {
-    /// A watch broke; it is begun anew.
-    Watch,
-    /// Objects, Secrets and certificates could not be put as they should be.
-    Supply,
-    /// The record could not be read or written.
-    Record,
-    /// A Pod, volume or EndpointSlice could not be written.
-    Step,
-    /// The status or an Event could not be written.
-    Report,
-    /// A plan failed its check.
-    PlanRefused,
-    /// The task of a cluster ended in a panic.
-    Task,
-}
-
-impl Label for Failure {
-    const NAME: &'static str = "kind";
-
-    fn value(&self) -> &'static str {
-        match self {
-            Failure::Watch => "watch",
-            Failure::Supply => "supply",
-            Failure::Record => "record",
-            Failure::Step => "step",
-            Failure::Report => "report",
-            Failure::PlanRefused => "plan_refused",
-            Failure::Task => "task",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct State(pub(crate) ClusterState);
-
-impl Label for State {
-    const NAME: &'static str = "state";
-
-    fn value(&self) -> &'static str {
-        self.0.as_str()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct OfMember(pub(crate) MemberState);
-
-impl Label for OfMember {
-    const NAME: &'static str = "state";
-
-    fn value(&self) -> &'static str {
-        self.0.as_str()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kind(pub(crate) PromotionKind);
-
-// The API's own type has none.
-impl Hash for Kind {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.value().hash(state);
-    }
-}
-
-impl Label for Kind {
-    const NAME: &'static str = "kind";
-
-    fn value(&self) -> &'static str {
-        match self.0 {
-            PromotionKind::Bootstrap => "Bootstrap",
-            PromotionKind::Switchover => "Switchover",
-            PromotionKind::Failover => "Failover",
-        }
-    }
-}
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Which cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -126,7 +53,15 @@ pub(crate) struct Metrics {
     primary_available: Family<Which, Gauge>,
     redundant: Family<Which, Gauge>,
     stalled: Family<Which, Gauge>,
-    promotions: Family<By<Kind>, Histogram, fn() -> Histogram>,
+    blocked: Family<Which, Gauge>,
+    promotions: Durations<By<Kind>>,
+    phases: Durations<(By<Kind>, By<Phase>)>,
+    deadlines_missed: Family<By<Kind>, Counter>,
+    failovers_refused: Family<By<Refused>, Counter>,
+    last_promotion: Family<Which, Gauge>,
+    last_promotion_took: Family<Which, Gauge<f64, AtomicU64>>,
+    last_promotion_late: Family<Which, Gauge>,
+    last_failover: Family<Which, Gauge>,
     instances: Family<Which, Gauge>,
     ready_instances: Family<Which, Gauge>,
     epoch: Family<Which, Gauge>,
@@ -145,55 +80,123 @@ impl Metrics {
             primary_available: Family::default(),
             redundant: Family::default(),
             stalled: Family::default(),
+            blocked: Family::default(),
             promotions: Family::new_with_constructor(kit::metrics::durations),
+            phases: Family::new_with_constructor(kit::metrics::durations),
+            deadlines_missed: Family::default(),
+            failovers_refused: Family::default(),
+            last_promotion: Family::default(),
+            last_promotion_took: Family::default(),
+            last_promotion_late: Family::default(),
+            last_failover: Family::default(),
             instances: Family::default(),
             ready_instances: Family::default(),
             epoch: Family::default(),
             certificate_end: Family::default(),
         };
-        let all = metrics.clone();
+        metrics.register(registry);
+        metrics.register_clusters(registry);
+        metrics.register_promotions(registry);
+        metrics.begin();
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let all = self.clone();
         registry.register("controller_leading", "Whether this process leads", all.is_leading);
         let help = "How long one look at a cluster takes, with what is done at once";
         registry.register("reconcile_duration_seconds", help, all.passes);
         registry.register("reconcile_errors", "What failed", all.errors);
         registry.register("clusters", "Clusters by state", all.clusters);
         registry.register("members", "Members of clusters by state", all.members);
-        registry.register(
-            "cluster_ready",
-            "Whether the cluster is as asked and serves",
-            all.ready,
-        );
+    }
+
+    fn register_clusters(&self, registry: &mut Registry) {
+        let all = self.clone();
+        let help = "Whether the cluster is as asked and serves";
+        registry.register("cluster_ready", help, all.ready);
         let help = "Whether there is a primary that takes writes";
         registry.register("cluster_primary_available", help, all.primary_available);
         let help = "Whether a node may be lost now without losing writes or service";
         registry.register("cluster_redundant", help, all.redundant);
         let help = "Whether the cluster cannot go on until a person acts";
         registry.register("cluster_stalled", help, all.stalled);
-        let help = "How long there was no primary to write to, by how the new one came to be";
-        registry.register("promotion_duration_seconds", help, all.promotions);
+        let help = "Whether no choice of a primary is safe until a person acts";
+        registry.register("cluster_blocked", help, all.blocked);
         registry.register("cluster_instances", "Members that are wanted", all.instances);
         let help = "Members that serve as they should";
         registry.register("cluster_ready_instances", help, all.ready_instances);
         let help = "The epoch of the primary: rises with every choice of one";
         registry.register("cluster_epoch", help, all.epoch);
+        let name = "cluster_certificate_end_timestamp_seconds";
         let help = "When the members' certificate ends, in seconds since 1970";
-        registry.register(
-            "cluster_certificate_end_timestamp_seconds",
-            help,
-            all.certificate_end,
-        );
-        metrics
+        registry.register(name, help, all.certificate_end);
+    }
+
+    fn register_promotions(&self, registry: &mut Registry) {
+        let all = self.clone();
+        let help = "How long there was no primary to write to, by how the new one came to be";
+        registry.register("promotion_duration_seconds", help, all.promotions);
+        let help = "Where that time went, of promotions that were seen from beginning to end";
+        registry.register("promotion_phase_duration_seconds", help, all.phases);
+        let help = "Promotions that took longer than failover.deadlineSeconds";
+        registry.register("promotion_deadline_missed", help, all.deadlines_missed);
+        let help = "How often nobody could take over, or begin, counted when it began";
+        registry.register("failovers_refused", help, all.failovers_refused);
+        let name = "cluster_last_promotion_timestamp_seconds";
+        let help = "When the primary began to take writes, in seconds since 1970";
+        registry.register(name, help, all.last_promotion);
+        let help = "How long there was no primary to write to before it";
+        let name = "cluster_last_promotion_duration_seconds";
+        registry.register(name, help, all.last_promotion_took);
+        let help = "Whether that took longer than failover.deadlineSeconds";
+        let name = "cluster_last_promotion_deadline_missed";
+        registry.register(name, help, all.last_promotion_late);
+        let name = "cluster_last_failover_timestamp_seconds";
+        let help =
+            "When a primary last replaced one that had failed, in seconds since 1970; 0: not known of any";
+        registry.register(name, help, all.last_failover);
+    }
+
+    /// What is counted from nothing: a rise to one is seen only where there was a zero.
+    fn begin(&self) {
+        for kind in [PromotionKind::Switchover, PromotionKind::Failover] {
+            self.deadlines_missed.get_or_create(&By(Kind(kind))).inc_by(0);
+        }
+        for reason in Refused::ALL {
+            self.failovers_refused.get_or_create(&By(*reason)).inc_by(0);
+        }
     }
 
     pub(crate) fn failed(&self, kind: Failure) {
         self.errors.get_or_create(&By(kind)).inc();
     }
 
+    pub(crate) fn refused(&self, reason: Refused) {
+        self.failovers_refused.get_or_create(&By(reason)).inc();
+    }
+
     pub(crate) fn promoted(&self, promotion: &Promotion) {
         let kind = By(Kind(promotion.kind));
-        let millis = u64::try_from(promotion.duration_ms).unwrap_or_default();
-        let seconds = Duration::from_millis(millis).as_secs_f64();
-        self.promotions.get_or_create(&kind).observe(seconds);
+        let took = seconds(promotion.duration_ms);
+        self.promotions.get_or_create(&kind).observe(took);
+        if promotion.deadline == Some(PromotionDeadline::Missed) {
+            self.deadlines_missed.get_or_create(&kind).inc();
+        }
+        let Some(phases) = &promotion.phases_ms else {
+            return;
+        };
+        for (phase, took_ms) in [
+            (Phase::Detect, phases.detect),
+            (Phase::Freeze, phases.freeze),
+            (Phase::Choose, phases.choose),
+            (Phase::Decide, phases.decide),
+            (Phase::Barrier, phases.barrier),
+            (Phase::Expose, phases.expose),
+        ] {
+            let labels = (kind.clone(), By(phase));
+            self.phases.get_or_create(&labels).observe(seconds(took_ms));
+        }
     }
 
     pub(crate) fn certificate_ends(&self, key: &Key, at: jiff::Timestamp) {
@@ -222,6 +225,9 @@ impl Share {
     }
 
     pub(crate) fn set(&mut self, state: ClusterState, members: Vec<MemberState>) {
+        let is_blocked = i64::from(state == ClusterState::Blocked);
+        let which = Which::from(&self.key);
+        self.metrics.blocked.get_or_create(&which).set(is_blocked);
         if self.state != Some(state) {
             self.take_back_state();
             self.metrics.clusters.get_or_create(&By(State(state))).inc();
@@ -246,9 +252,35 @@ impl Share {
             (ConditionType::Stalled, &self.metrics.stalled),
         ] {
             let condition = conditions::get(conditions, type_.as_str());
+            // What is not known is not said to be wrong.
+            if condition.is_some_and(|condition| condition.status == "Unknown") {
+                family.remove(&which);
+                continue;
+            }
             let holds = condition.is_some_and(|condition| condition.status == "True");
             family.get_or_create(&which).set(i64::from(holds));
         }
+    }
+
+    /// As the status says: so they are the same under the next controller.
+    pub(crate) fn set_promotions(&self, promotions: &[Promotion]) {
+        let Some(newest) = promotions.first() else { return };
+        let (which, metrics) = (Which::from(&self.key), &self.metrics);
+        let at = |promotion: &Promotion| promotion.time.0.as_second();
+        metrics.last_promotion.get_or_create(&which).set(at(newest));
+        let took = seconds(newest.duration_ms);
+        metrics.last_promotion_took.get_or_create(&which).set(took);
+        let is_late = newest.deadline == Some(PromotionDeadline::Missed);
+        metrics
+            .last_promotion_late
+            .get_or_create(&which)
+            .set(i64::from(is_late));
+        let mut promotions = promotions.iter();
+        let failover = promotions.find(|promotion| promotion.kind == PromotionKind::Failover);
+        metrics
+            .last_failover
+            .get_or_create(&which)
+            .set(failover.map_or(0, at));
     }
 
     pub(crate) fn set_figures(&self, wanted: u16, ready: usize, epoch: u64) {
@@ -286,6 +318,10 @@ impl Drop for Share {
             &metrics.primary_available,
             &metrics.redundant,
             &metrics.stalled,
+            &metrics.blocked,
+            &metrics.last_promotion,
+            &metrics.last_promotion_late,
+            &metrics.last_failover,
             &metrics.instances,
             &metrics.ready_instances,
             &metrics.epoch,
@@ -293,42 +329,14 @@ impl Drop for Share {
         ] {
             family.remove(&which);
         }
+        metrics.last_promotion_took.remove(&which);
     }
+}
+
+fn seconds(milliseconds: i64) -> f64 {
+    let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
+    Duration::from_millis(milliseconds).as_secs_f64()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cluster_that_is_gone_leaves_nothing_in_the_sums() {
-        let mut registry = kit::metrics::registry();
-        let metrics = Metrics::new(&mut registry);
-        let key = Key {
-            namespace: "shop".into(),
-            name: "orders".into(),
-        };
-        let mut share = Share::new(metrics.clone(), key);
-        share.set(ClusterState::Creating, vec![MemberState::Pending; 3]);
-        share.set(ClusterState::Healthy, vec![MemberState::Serving; 3]);
-        share.set_figures(3, 3, 1);
-        let of = |state| metrics.clusters.get_or_create(&By(State(state))).get();
-        assert_eq!((of(ClusterState::Creating), of(ClusterState::Healthy)), (0, 1));
-        let members = |state| metrics.members.get_or_create(&By(OfMember(state))).get();
-        assert_eq!(
-            (members(MemberState::Pending), members(MemberState::Serving)),
-            (0, 3)
-        );
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(
-            text.contains("holdfast_cluster_epoch{namespace=\"shop\",name=\"orders\"} 1"),
-            "{text}"
-        );
-        drop(share);
-        assert_eq!((of(ClusterState::Healthy), members(MemberState::Serving)), (0, 0));
-        text.clear();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(!text.contains("orders"), "{text}");
-    }
-}
+mod tests;

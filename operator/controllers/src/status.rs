@@ -2,6 +2,7 @@
 //! Must not do IO, and must not hold what changes every second.
 
 mod conditions;
+pub(crate) mod filling;
 
 pub(crate) use conditions::{because, is_writable};
 
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crds::cluster::{
-    Endpoints, MemberRole, MemberStatus, MySQLClusterStatus, PrimaryStatus, Promotion, PromotionKind,
-    PromotionPhases,
+    Endpoints, MemberRole, MemberStatus, MySQLClusterStatus, PrimaryStatus, Promotion, PromotionDeadline,
+    PromotionKind, PromotionPhases,
 };
 use crds::conditions::Reason as Word;
 use topology::decision::{self, Decision, MemberView};
@@ -49,7 +50,10 @@ pub(crate) struct Subject {
 pub(crate) struct Told {
     pub(crate) kind: PromotionKind,
     pub(crate) cause: &'static str,
+    /// The same in words.
+    pub(crate) because: Option<String>,
     pub(crate) duration_ms: i64,
+    pub(crate) deadline: PromotionDeadline,
     pub(crate) phases: Option<PromotionPhases>,
 }
 
@@ -122,7 +126,11 @@ fn member(
     let order = seen.and_then(|seen| seen.report.as_ref()?.assignment.as_ref());
     let epoch = order.map(|order| i64::try_from(order.term().epoch).unwrap_or(i64::MAX));
     let node = seen.and_then(|seen| seen.pod.as_ref()?.node.clone());
-    let because = view.because.as_deref();
+    let because = filling::with(
+        view.because.clone(),
+        said.and_then(|said| said.because.as_deref()),
+        seen.and_then(|seen| seen.report.as_ref()),
+    );
     MemberStatus {
         name: name.to_owned(),
         role: match view.role {
@@ -133,7 +141,7 @@ fn member(
         epoch: epoch.or(said.map(|said| said.epoch)).unwrap_or(0),
         state: view.state.as_str().to_owned(),
         node: node.map(|node| crate::cut(&node, NODE_LIMIT_BYTES)),
-        because: because.map(|because| crate::cut(because, BECAUSE_LIMIT_BYTES)),
+        because: because.map(|because| crate::cut(&because, BECAUSE_LIMIT_BYTES)),
     }
 }
 
@@ -178,41 +186,48 @@ fn promotion(
     now: Timestamp,
 ) -> Promotion {
     let before = status.promotions.iter().flatten().next();
-    let story = findings.story.as_ref();
-    // The first that this object has.
-    let (kind, reason, duration_ms) = match before {
-        Some(_) => (
-            story.map_or(PromotionKind::Failover, |story| story.kind),
-            story.map_or("PrimaryLost", |story| story.cause),
-            story.map_or(0, |story| story.duration_ms),
-        ),
-        None => {
-            let began = findings.subject.created.unwrap_or(now);
-            let reason = if record.term.epoch == 1 {
-                "Created"
-            } else {
-                "Adopted"
-            };
-            let duration = now.duration_since(began).as_millis().max(0);
-            (
-                PromotionKind::Bootstrap,
-                reason,
-                i64::try_from(duration).unwrap_or(i64::MAX),
-            )
-        }
-    };
-    Promotion {
+    let promotion = Promotion {
         epoch: i64::try_from(record.term.epoch).unwrap_or(i64::MAX),
         time: whole_seconds(now),
         from: before.map(|before| before.to.clone()),
         to: record.primary.clone(),
-        kind,
-        reason: reason.to_owned(),
-        duration_ms,
-        phases_ms: story
-            .filter(|_| before.is_some())
-            .and_then(|story| story.phases.clone()),
+        kind: PromotionKind::Failover,
+        reason: "PrimaryLost".to_owned(),
+        because: None,
+        duration_ms: 0,
+        deadline: None,
+        phases_ms: None,
         phantoms: None,
+    };
+    match (before, &findings.story) {
+        (None, _) => first(promotion, findings, now),
+        (Some(_), None) => promotion,
+        (Some(_), Some(story)) => Promotion {
+            kind: story.kind,
+            reason: story.cause.to_owned(),
+            because: (story.because.as_deref()).map(|because| crate::cut(because, BECAUSE_LIMIT_BYTES)),
+            duration_ms: story.duration_ms,
+            deadline: Some(story.deadline),
+            phases_ms: story.phases.clone(),
+            ..promotion
+        },
+    }
+}
+
+/// The first that this object has: since it was made there was nobody to write to.
+fn first(promotion: Promotion, findings: &Findings<'_>, now: Timestamp) -> Promotion {
+    let (reason, because) = match promotion.epoch {
+        1 => ("Created", "the cluster is new"),
+        _ => ("Adopted", "the volumes of an earlier cluster were taken over"),
+    };
+    let began = findings.subject.created.unwrap_or(now);
+    let duration = now.duration_since(began).as_millis().max(0);
+    Promotion {
+        kind: PromotionKind::Bootstrap,
+        reason: reason.to_owned(),
+        because: Some(because.to_owned()),
+        duration_ms: i64::try_from(duration).unwrap_or(i64::MAX),
+        ..promotion
     }
 }
 

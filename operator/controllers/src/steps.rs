@@ -13,7 +13,7 @@ use crate::exact::Outcome;
 use crate::execute::{self, Flow, Hands, Told};
 use crate::metrics::Failure;
 use crate::pass::{Children, Error};
-use crate::{records, says};
+use crate::{audit, records, says};
 
 impl ClusterLoop {
     /// Whether somebody would become something else.
@@ -38,7 +38,7 @@ impl ClusterLoop {
     ) -> Result<Step, Error> {
         let plan = &decision.plan;
         if let Some(next) = &plan.record {
-            return self.record_next(cluster, next).await;
+            return self.record_next(cluster, next, decision).await;
         }
         let applier = self.applier(object).ok_or(Error::NoOwner)?;
         let inputs = self.inputs(record);
@@ -84,7 +84,12 @@ impl ClusterLoop {
     }
 
     /// Until it is known to be written, nothing is known.
-    async fn record_next(&mut self, cluster: &Cluster, next: &Record) -> Result<Step, Error> {
+    async fn record_next(
+        &mut self,
+        cluster: &Cluster,
+        next: &Record,
+        decision: &Decision,
+    ) -> Result<Step, Error> {
         if !self.leadership.is_held() {
             return Err(execute::Error::NotLeading.into());
         }
@@ -92,7 +97,7 @@ impl ClusterLoop {
             return Ok(Step::Overtaken);
         };
         let began = Instant::now();
-        let Outcome::Done(known) = records::write(&self.exact, cluster, &known, next).await? else {
+        let Outcome::Done(written) = records::write(&self.exact, cluster, &known, next).await? else {
             return Ok(Step::Overtaken);
         };
         if let Some(story) = &mut self.story {
@@ -100,7 +105,8 @@ impl ClusterLoop {
         }
         let (primary, term) = (&next.primary, next.term);
         tracing::info!(%term, primary, is_choosing = next.is_choosing, "recorded");
-        self.known = Some((known, Instant::now()));
+        audit::recorded(known.record.as_ref(), next, decision);
+        self.known = Some((written, Instant::now()));
         Ok(Step::Recorded)
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crds::cluster::{PromotionKind, PromotionPhases};
+use crds::cluster::{PromotionDeadline, PromotionKind, PromotionPhases};
 use tokio::time::Instant;
 use topology::decision::{Cause, Decision, Occasion, Reason};
 use topology::record::Record;
@@ -17,6 +17,8 @@ pub(crate) struct Story {
     lost_at: Instant,
     cause: Option<Cause>,
     occasion: Option<Occasion>,
+    /// Why, in words.
+    because: Option<String>,
     claimed_at: Option<Instant>,
     chosen_at: Option<Instant>,
     decided_in: Duration,
@@ -47,17 +49,14 @@ impl Story {
             lost_at: now,
             cause: None,
             occasion: None,
+            because: None,
             claimed_at: None,
             chosen_at: None,
             decided_in: Duration::ZERO,
             opened_at: None,
         });
         for reason in &scene.decision.because {
-            match reason {
-                Reason::FailingOver { cause, .. } => story.cause = story.cause.or(Some(*cause)),
-                Reason::HandingOver { why, .. } => story.occasion = story.occasion.or(Some(*why)),
-                _ => {}
-            }
+            story.learn(reason);
         }
         if is_moving {
             story.claimed_at.get_or_insert(now);
@@ -72,6 +71,21 @@ impl Story {
         Some(story)
     }
 
+    /// The first word on it counts; that the primary failed is heavier than that it was to hand over.
+    fn learn(&mut self, reason: &Reason) {
+        let is_news = match reason {
+            Reason::FailingOver { cause, .. } => self.cause.replace(self.cause.unwrap_or(*cause)).is_none(),
+            Reason::HandingOver { why, .. } => {
+                let is_first = self.occasion.replace(self.occasion.unwrap_or(*why)).is_none();
+                is_first && self.cause.is_none()
+            }
+            _ => false,
+        };
+        if is_news {
+            self.because = Some(reason.to_string());
+        }
+    }
+
     /// The record took so long to be written.
     pub(crate) fn decided(&mut self, duration: Duration) {
         self.decided_in = duration;
@@ -81,14 +95,20 @@ impl Story {
         now.saturating_duration_since(self.lost_at)
     }
 
-    pub(crate) fn told(&self, now: Instant) -> Told {
+    /// `deadline` is how long it may take.
+    pub(crate) fn told(&self, now: Instant, deadline: Duration) -> Told {
         Told {
             kind: match (self.cause, self.occasion) {
                 (None, Some(_)) => PromotionKind::Switchover,
                 _ => PromotionKind::Failover,
             },
             cause: word(self.cause, self.occasion),
+            because: self.because.clone(),
             duration_ms: millis(self.lasted(now)),
+            deadline: match self.lasted(now) < deadline {
+                true => PromotionDeadline::Met,
+                false => PromotionDeadline::Missed,
+            },
             phases: self.phases(now),
         }
     }
@@ -215,7 +235,18 @@ mod tests {
         ];
         assert_eq!(all, [20, 55, 15, 45, 8]);
         assert_eq!(story.lasted(now), Duration::from_millis(143));
-        assert_eq!(story.told(now).cause, "MysqldDead");
+        let second = Duration::from_secs(1);
+        let told = story.told(now, second);
+        assert_eq!(
+            (told.cause, told.deadline),
+            ("MysqldDead", PromotionDeadline::Met)
+        );
+        assert_eq!(
+            told.because.as_deref(),
+            Some("failing over from orders-0: its mysqld ended")
+        );
+        let late = story.told(now + second, second);
+        assert_eq!(late.deadline, PromotionDeadline::Missed);
         let record = record(2, false);
         let told = Scene {
             record: Some(&record),

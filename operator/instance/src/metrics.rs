@@ -229,8 +229,24 @@ fn seconds(milliseconds: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use kit::metrics::in_order;
+    use topology::report::Disk;
+
     use super::*;
     use crate::agent;
+
+    #[test]
+    fn every_figure_has_a_name_and_a_help_text() {
+        let metrics = Metrics::new();
+        let mut report = agent::first_report("db-0");
+        report.disk = Some(Disk {
+            total_bytes: 10 << 30,
+            free_bytes: 4 << 30,
+        });
+        metrics.set(&report, None);
+        metrics.beat(Duration::from_millis(3));
+        insta::assert_snapshot!(in_order(&metrics.answer().body));
+    }
 
     #[test]
     fn figures_are_named_and_labelled() {

@@ -35,6 +35,36 @@ pub fn answer(registry: &Registry) -> Answer {
     }
 }
 
+/// The same text whatever the order of the label sets was, for those who compare it: each child of a family is
+/// kept together.
+pub fn in_order(text: &str) -> String {
+    let mut families: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        match families.last_mut() {
+            Some((_, lines)) if !line.starts_with('#') => lines.push(line),
+            Some((about, lines)) if lines.is_empty() => about.push(line),
+            _ => families.push((vec![line], Vec::new())),
+        }
+    }
+    let mut sorted = String::new();
+    for (about, mut lines) in families {
+        lines.sort_by_key(|line| child(line));
+        for line in about.iter().chain(&lines) {
+            sorted.push_str(line);
+            sorted.push('\n');
+        }
+    }
+    sorted
+}
+
+/// Its labels, but for that of the bucket.
+fn child(line: &str) -> String {
+    let labels = line.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let labels = labels.map_or("", |(labels, _)| labels).split(',');
+    let labels: Vec<_> = labels.filter(|label| !label.starts_with("le=")).collect();
+    labels.join(",")
+}
+
 /// Seconds, from a millisecond to a minute. For `Family::new_with_constructor`, too.
 pub fn durations() -> Histogram {
     Histogram::new(DURATION_BUCKETS)
@@ -77,6 +107,15 @@ mod tests {
                 Self::Failed => "failed",
             }
         }
+    }
+
+    #[test]
+    fn children_are_put_in_order_and_kept_together() {
+        let text = "# TYPE a histogram\na_sum{k=\"y\"} 1\na_bucket{le=\"1\",k=\"y\"} 1\n\
+                    a_sum{k=\"x\"} 1\na_bucket{le=\"1\",k=\"x\"} 1\n# TYPE b gauge\nb 1\n# EOF\n";
+        let wanted = "# TYPE a histogram\na_sum{k=\"x\"} 1\na_bucket{le=\"1\",k=\"x\"} 1\n\
+                      a_sum{k=\"y\"} 1\na_bucket{le=\"1\",k=\"y\"} 1\n# TYPE b gauge\nb 1\n# EOF\n";
+        assert_eq!(in_order(text), wanted);
     }
 
     #[test]

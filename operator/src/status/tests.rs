@@ -350,6 +350,14 @@ fn every_reason_to_stall_says_what_to_type() {
 }
 
 #[test]
+fn a_promotion_that_took_too_long_is_called_late() {
+    let mut status = healthy();
+    assert!(!told(&object(status.clone())).contains("late"));
+    status["promotions"][0]["deadline"] = "Missed".into();
+    assert!(told(&object(status)).contains("412 ms, late"));
+}
+
+#[test]
 fn programs_find_the_same_under_names_that_stay() {
     let view = View::of(&object(healthy()));
     let value = serde_json::to_value(&view).unwrap();

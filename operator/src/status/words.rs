@@ -1,7 +1,7 @@
 //! A view of a cluster as a text for people.
 //! Must not judge: what is said stands in the view.
 
-use crds::cluster::{MemberRole, MemberStatus, Promotion, PromotionKind, PromotionPhases};
+use crds::cluster::{MemberRole, MemberStatus, Promotion, PromotionDeadline, PromotionKind, PromotionPhases};
 
 use super::view::{View, Why};
 use crate::output::{line, table};
@@ -91,7 +91,10 @@ fn promotion(promotion: &Promotion) -> Vec<String> {
         promotion.to.clone(),
         kind.to_owned(),
         promotion.reason.clone(),
-        duration(promotion.duration_ms),
+        match promotion.deadline {
+            Some(PromotionDeadline::Missed) => format!("{}, late", duration(promotion.duration_ms)),
+            _ => duration(promotion.duration_ms),
+        },
         promotion.phases_ms.as_ref().map(phases).unwrap_or_default(),
     ]
 }

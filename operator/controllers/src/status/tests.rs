@@ -266,7 +266,9 @@ fn a_failover_is_told_with_its_cause_and_its_time() {
     let story = Told {
         kind: PromotionKind::Failover,
         cause: "MysqldDead",
+        because: Some("failing over from orders-0: its mysqld ended".into()),
         duration_ms: 240,
+        deadline: PromotionDeadline::Met,
         phases: None,
     };
     let findings = Findings {
@@ -286,6 +288,7 @@ fn a_failover_is_told_with_its_cause_and_its_time() {
         (Some("orders-0"), "orders-1")
     );
     assert_eq!((told.reason.as_str(), told.duration_ms), ("MysqldDead", 240));
+    assert_eq!(told.deadline, Some(PromotionDeadline::Met));
     assert_eq!(status.promotions.unwrap().len(), 2);
     assert_eq!(status.primary.unwrap().name, "orders-1");
 }

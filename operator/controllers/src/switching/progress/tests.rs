@@ -51,6 +51,8 @@ fn promotion(epoch: i64, to: &str) -> Promotion {
         reason: "Requested".into(),
         duration_ms: 120,
         phases_ms: None,
+        because: None,
+        deadline: None,
         phantoms: None,
     }
 }
