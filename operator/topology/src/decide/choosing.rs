@@ -1,6 +1,7 @@
 //! An epoch that is claimed: everybody holds still, then the longest history is chosen.
 //! Must not compare what was read before everybody who counts held still.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::scene::{Running, Scene, epoch_of, everything};
@@ -120,27 +121,52 @@ fn leads(scene: &Scene<'_>, set: &GtidSet, other: &GtidSet) -> bool {
     more.sources().any(|source| Some(source.uuid) == primary)
 }
 
-/// The longest history of the highest epoch; the primary before, if several are equal.
+/// What one of those who hold still has, and how much of it somebody may have been promised.
+struct History<'a> {
+    name: &'a str,
+    epoch: u64,
+    all: GtidSet,
+    counting: GtidSet,
+}
+
+impl<'a> History<'a> {
+    /// Whoever has nothing of the last epoch may hold what its cut left out, or what came along through others
+    /// that were copied anew since: it makes no history longer.
+    fn new(record: &Record, name: &'a str, at: Running<'_>) -> Self {
+        let all = everything(at.server);
+        let counting = all.subtract(&record.beyond_cut(&all));
+        Self {
+            name,
+            epoch: epoch_of(record.identity, &counting),
+            all,
+            counting,
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.all == self.counting
+    }
+}
+
+/// The longest history of the highest epoch; if several are equal one without anything that nobody was
+/// promised, and of these the primary before.
 fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
-    let identity = scene.record.identity;
-    let all: Vec<(&str, u64, GtidSet)> = still
-        .iter()
-        .map(|(name, at)| {
-            let set = everything(at.server);
-            (*name, epoch_of(identity, &set), set)
-        })
+    let histories = still.iter();
+    let all: Vec<History<'_>> = histories
+        .map(|(name, at)| History::new(scene.record, name, *at))
         .collect();
-    let epoch = all.iter().map(|(_, epoch, _)| *epoch).max().unwrap_or(0);
-    let newest = || all.iter().filter(|(_, other, _)| *other == epoch);
+    let epoch = all.iter().map(|history| history.epoch).max().unwrap_or(0);
+    let newest = || all.iter().filter(|other| other.epoch == epoch);
     let is_last = epoch + 1 == scene.record.term.epoch;
     let covers = |set: &GtidSet, other: &GtidSet| {
         other.is_subset(set) || (is_last && leads(scene, set, other) && !leads(scene, other, set))
     };
-    let is_best = |set: &GtidSet| newest().all(|(_, _, other)| covers(set, other));
-    let best: Vec<_> = newest().filter(|(_, _, set)| is_best(set)).collect();
-    let before = best.iter().find(|(name, ..)| *name == scene.primary());
-    let Some((name, _, set)) = before.or(best.first()) else {
-        let mut names = newest().map(|(name, ..)| (*name).to_owned());
+    let is_best = |one: &&History<'_>| newest().all(|other| covers(&one.counting, &other.counting));
+    let best = newest()
+        .filter(is_best)
+        .max_by_key(|one| (one.is_clean(), one.name == scene.primary(), Reverse(one.name)));
+    let Some(best) = best else {
+        let mut names = newest().map(|history| history.name.to_owned());
         return Err(Refusal::HistoryDiverged {
             one: names.next().unwrap_or_default(),
             other: names.next().unwrap_or_default(),
@@ -148,8 +174,8 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
     };
     let mut record = scene.record.revised();
     record.is_choosing = false;
-    record.primary = (*name).to_owned();
-    record.cut = Some(set.clone());
+    best.name.clone_into(&mut record.primary);
+    record.cut = Some(best.all.clone());
     for voter in record.voters.values_mut() {
         voter.leaving = None;
     }
