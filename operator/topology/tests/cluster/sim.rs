@@ -15,8 +15,11 @@ use topology::term::Term;
 use topology::watch::Watch;
 
 use crate::dice::Dice;
+use agent::{is_beyond, lead, stop};
 use told::report;
 
+mod agent;
+mod story;
 mod told;
 
 /// What lies on a volume, and what mysqld has made of it.
@@ -25,9 +28,13 @@ pub(crate) struct Server {
     pub(crate) incarnation: Option<Uuid>,
     pub(crate) executed: GtidSet,
     pub(crate) received: GtidSet,
+    /// Not in its binary logs: a clone begins with empty ones.
+    purged: GtidSet,
     pub(crate) is_open: bool,
     wait_for: Option<u16>,
     follows: Option<Place>,
+    /// Its agent saw another one at its source's address, and ended that, until it has other orders.
+    stranger: Option<Uuid>,
     proof_begun: Option<(Proof, Gtid)>,
     proved: Option<Proof>,
     is_founded: bool,
@@ -130,6 +137,18 @@ impl Sim {
         }
     }
 
+    /// Whether an epoch that is claimed could still be decided without what this one has.
+    pub(crate) fn is_spare(&self, name: &str) -> bool {
+        let Some(record) = self.record.as_ref().filter(|record| record.is_choosing) else {
+            return true;
+        };
+        let others = self.nodes.iter().filter(|(other, node)| {
+            let is_counted = |is| record.counts(other, is);
+            *other != name && node.server.incarnation.is_some_and(is_counted)
+        });
+        others.count() + usize::from(record.acknowledged_by) >= record.voters.len()
+    }
+
     pub(crate) fn lose_volume(&mut self, name: &str) {
         let node = self.nodes.get_mut(name).expect("a node");
         *node = Node {
@@ -147,6 +166,7 @@ impl Sim {
         server.is_open = false;
         server.wait_for = None;
         server.follows = None;
+        server.stranger = None;
         server.proof_begun = None;
         server.proved = None;
         server.clone_percent = None;
@@ -201,6 +221,9 @@ impl Sim {
         };
         self.execute(&decision, steps);
         self.last = Some(decision);
+        if crate::seeds::is_told() {
+            story::tell(self);
+        }
     }
 
     fn execute(&mut self, decision: &Decision, steps: u64) {
@@ -226,6 +249,9 @@ impl Sim {
                 let node = self.nodes.get_mut(name).expect("a node");
                 let promised = node.order.as_ref().map(Assignment::term).unwrap_or_default();
                 if !node.is_cut && !node.is_off && !node.is_full && order.term() >= promised {
+                    node.server
+                        .stranger
+                        .take_if(|_| node.order.as_ref() != Some(order));
                     node.order = Some(order.clone());
                 }
             }
@@ -262,12 +288,7 @@ impl Sim {
         for name in &names {
             let node = &self.nodes[name];
             if node.has_pod && !node.is_cut && !node.is_off && node.heard > 0 && !dice.one_in(4) {
-                let source = node
-                    .server
-                    .follows
-                    .as_ref()
-                    .map(|source| &self.nodes[&source.member]);
-                let report = report(name, node, source.is_some_and(Node::is_up));
+                let report = report(name, node, self.source(name).is_some());
                 let sampled_after = node.heard;
                 let node = self.nodes.get_mut(name).expect("a node");
                 node.sampled_after = sampled_after;
@@ -277,6 +298,17 @@ impl Sim {
                 self.watch.lost(name);
             }
         }
+    }
+
+    /// Whom it receives from now. What lacks a part of its binary logs that is asked for sends nothing.
+    fn source(&self, name: &str) -> Option<&Server> {
+        let server = &self.nodes[name].server;
+        let source = &self.nodes[&server.follows.as_ref()?.member];
+        let is_whole = source
+            .server
+            .purged
+            .is_subset(&server.executed.union(&server.received));
+        (self.nodes[name].is_up() && source.is_up() && is_whole).then_some(&source.server)
     }
 
     /// One small step of an agent towards its assignment.
@@ -294,7 +326,7 @@ impl Sim {
             Role::Clone { donor, .. } => Some(self.nodes[&donor.member].server.executed.clone()),
             _ => None,
         };
-        let number = self.numbers;
+        let stranger = self.stranger(name, &order);
         let server = &mut self.nodes.get_mut(name).expect("a node").server;
         let own = server.incarnation.expect("an incarnation");
         if !matches!(order.role, Role::Clone { .. }) {
@@ -315,6 +347,10 @@ impl Sim {
                 server.proof_begun = None;
             }
             Role::Replica { .. } if is_beyond(&order, server) => stop(server),
+            Role::Replica { .. } if stranger.is_some() => {
+                stop(server);
+                server.stranger = stranger;
+            }
             Role::Replica { source } => {
                 server.is_open = false;
                 server.wait_for = None;
@@ -327,31 +363,39 @@ impl Sim {
                 if percent >= 100 {
                     *server = Server {
                         incarnation: Some(fresh),
+                        purged: donor.clone().expect("a donor"),
                         executed: donor.expect("a donor"),
                         ..Server::default()
                     };
                 }
             }
             Role::Clone { .. } => stop(server),
-            Role::Primary { wait_for } => lead(server, &order, *wait_for, number),
+            Role::Primary { wait_for } => lead(server, &order, *wait_for),
         }
+    }
+
+    /// Another server at its source's address than its orders speak of, now or before.
+    fn stranger(&self, name: &str, order: &Assignment) -> Option<Uuid> {
+        let server = &self.nodes[name].server;
+        if server.stranger.is_some() {
+            return server.stranger;
+        }
+        let voters = &order.record.as_ref()?.voters;
+        let recorded = voters.get(&server.follows.as_ref()?.member)?.incarnation?;
+        let found = self.source(name)?.incarnation?;
+        (found != recorded).then_some(found)
     }
 
     /// What the primary wrote reaches those that follow it; what enough have is acknowledged.
     fn replicate(&mut self, dice: &mut Dice) {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
         for name in &names {
-            let server = &self.nodes[name].server;
-            let Some(source) = server.follows.clone() else {
+            if self.nodes[name].server.follows.is_none() || dice.one_in(3) || self.nodes[name].is_full {
+                continue;
+            }
+            let Some(all) = self.source(name).map(|source| source.executed.clone()) else {
                 continue;
             };
-            let all = self.nodes[&source.member].server.executed.clone();
-            if dice.one_in(3) || !self.nodes[&source.member].is_up() || !self.nodes[name].is_up() {
-                continue;
-            }
-            if self.nodes[name].is_full {
-                continue;
-            }
             let server = &mut self.nodes.get_mut(name).expect("a node").server;
             server.received = server.received.union(&all);
             server.executed = server.executed.union(&all);
@@ -397,51 +441,6 @@ impl Sim {
             .map(|(name, _)| name.clone())
             .collect()
     }
-}
-
-/// Proves a commit, opens by that, and goes on writing.
-fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
-    let own = server.incarnation.expect("an incarnation");
-    server.follows = None;
-    server.executed = server.executed.union(&server.received);
-    server.wait_for = Some(wait_for);
-    let record = order.record.as_ref().expect("a record");
-    let proof = Proof {
-        term: record.term,
-        wait_for,
-    };
-    if server.proved != Some(proof) && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof) {
-        let epoch = gtid(record.identity, record.term.epoch);
-        let gtid = match server.executed.contains(&epoch) {
-            true => gtid(own, 1_000 + number),
-            false => epoch,
-        };
-        server.executed.insert(gtid.clone());
-        server.proof_begun = Some((proof, gtid));
-    } else if server.is_open {
-        server.executed.insert(gtid(own, 1_000 + number));
-    }
-}
-
-fn no_room() -> Trouble {
-    Trouble {
-        kind: TroubleKind::DiskFull,
-        what: "its volume is full".into(),
-    }
-}
-
-/// What the agent looks at before it follows.
-fn is_beyond(order: &Assignment, server: &Server) -> bool {
-    let all = server.executed.union(&server.received);
-    let record = order.record.as_ref().expect("a record");
-    !record.beyond_cut(&all).is_empty()
-}
-
-fn stop(server: &mut Server) {
-    server.is_open = false;
-    server.wait_for = None;
-    server.follows = None;
-    server.proof_begun = None;
 }
 
 pub(crate) fn ip(name: &str) -> String {

@@ -12,7 +12,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
             incarnation,
             version: "9.7.4".into(),
             executed: server.executed.clone(),
-            purged: GtidSet::new(),
+            purged: server.purged.clone(),
             received: server.received.clone(),
             is_open: server.is_open,
             has_waiters: false,
@@ -56,5 +56,12 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
         troubles: node.is_full.then(no_room).into_iter().collect(),
+    }
+}
+
+fn no_room() -> Trouble {
+    Trouble {
+        kind: TroubleKind::DiskFull,
+        what: "its volume is full".into(),
     }
 }
