@@ -314,6 +314,7 @@ impl Agent {
             in_force: InForce::at_start(prepared.server, prepared.parameters, prepared.refused),
             is_ending: false,
             close_by: None,
+            stranger: None,
             nudge,
             tasks: vec![
                 Task::spawn(sampler.run()),

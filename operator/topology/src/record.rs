@@ -83,15 +83,18 @@ impl Record {
         next
     }
 
-    /// What data hold beyond the epochs before this one, as long as they hold nothing of this one: nobody
-    /// was promised it. Whoever followed with it could never be told from the others again.
+    /// What data hold beyond all that counts of the epochs before the last one that began, as long as they hold
+    /// nothing of that: nobody was promised it. Whoever followed with it could never be told from the others
+    /// again.
     pub fn beyond_cut(&self, all: &GtidSet) -> GtidSet {
         let epochs = Source {
             uuid: self.identity,
             tag: None,
         };
+        // The cut is of the last epoch still while the next one's primary is chosen.
+        let begun = self.term.epoch.saturating_sub(u64::from(self.is_choosing));
         match &self.cut {
-            Some(cut) if !self.is_choosing && all.highest(&epochs) < self.term.epoch => all.subtract(cut),
+            Some(cut) if all.highest(&epochs) < begun => all.subtract(cut),
             _ => GtidSet::new(),
         }
     }
@@ -142,6 +145,12 @@ mod tests {
                 .beyond_cut(&set("epoch:1-2,old:1-5,00000000-0000-0000-0000-000000000002:1"))
                 .is_empty()
         );
+        // The next epoch is claimed: the cut is that of epoch 2 still.
+        record.term.epoch = 3;
+        assert_eq!(record.beyond_cut(&set("epoch:1-2,old:1-6")), set("epoch:2,old:6"));
+        record.is_choosing = true;
+        assert!(record.beyond_cut(&set("epoch:1-2,old:1-6")).is_empty());
+        assert_eq!(record.beyond_cut(&set("epoch:1,old:1-6")), set("old:6"));
         record.cut = None;
         assert!(record.beyond_cut(&set("epoch:1,old:1-6")).is_empty());
     }

@@ -143,6 +143,7 @@ impl Agent {
             .assignment()
             .is_some_and(|assignment| may_stay_open(&assignment.role));
         if let Some(run) = self.run.as_mut() {
+            run.stranger.take_if(|_| is_other_role || is_other_record);
             let is_closed = run.seen.as_ref().is_none_or(|seen| steps::is_closed(&seen.facts));
             run.close_by = match may_stay_open || is_closed {
                 true => None,

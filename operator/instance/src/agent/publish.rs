@@ -461,6 +461,11 @@ impl Agent {
         if let Some(why) = self.told.replication.as_ref().filter(|_| is_replica) {
             all.push(trouble(TroubleKind::ReplicationBroken, why));
         }
+        if let Some(found) = run.stranger {
+            let what =
+                format!("another server, {found}, is at its source's address: it waits for other orders");
+            all.push(trouble(TroubleKind::ReplicationBroken, &what));
+        }
         let missing = Plugin::ALL
             .iter()
             .filter(|plugin| !seen.facts.plugins.contains(plugin));

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use topology::assignment::Server;
+use topology::gtid::Uuid;
 use topology::report::Proof;
 
 use crate::member::beats::{Goal, Pulse};
@@ -77,6 +78,8 @@ pub(crate) struct Run {
     pub(crate) accounts: Option<u64>,
     pub(crate) certificates: u64,
     pub(crate) in_force: InForce,
+    /// Another server than the record says was seen at the source's address, under these orders.
+    pub(crate) stranger: Option<Uuid>,
     /// It lost the role of a primary: closed by then, or killed.
     pub(crate) close_by: Option<Instant>,
     /// Its end is no accident.

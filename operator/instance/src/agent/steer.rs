@@ -34,6 +34,7 @@ impl Agent {
             self.is_hurried.store(false, Ordering::Relaxed);
         }
         self.aim();
+        self.look_at_source();
         if self.is_overdue(now) {
             tracing::warn!("an old primary does not close: mysqld is killed");
             return self.kill(After::Start);
@@ -90,8 +91,21 @@ impl Agent {
             is_proved: is_proved(assignment, run.proved),
             are_accounts_right: run.accounts == Some(self.told.app),
             are_certificates_right: run.certificates == self.told.certificates || self.told.certificates == 0,
+            has_stranger: run.stranger.is_some(),
         };
         Some(steps::steps(&view))
+    }
+
+    /// Remembered until there are other orders: a second look would begin with receiving again.
+    fn look_at_source(&mut self) {
+        let (Some(run), Some(assignment)) = (self.run.as_mut(), self.promise.assignment()) else {
+            return;
+        };
+        let fresh = run.fresh().filter(|_| run.stranger.is_none());
+        if let Some(found) = fresh.and_then(|seen| steps::stranger(assignment, &seen.facts)) {
+            tracing::warn!(%found, "another server than the record says is at the source's address");
+            run.stranger = Some(found);
+        }
     }
 
     /// What the primary's own writes should prove; nothing while it may not write.

@@ -89,6 +89,8 @@ pub(crate) struct View<'a> {
     pub(crate) are_accounts_right: bool,
     /// mysqld has the certificates that are in the files.
     pub(crate) are_certificates_right: bool,
+    /// Under these orders another server was seen at the address of the source.
+    pub(crate) has_stranger: bool,
 }
 
 /// In their order; after them the facts are read again. None: it is as it should be, or somebody
@@ -107,7 +109,7 @@ pub(crate) fn steps(view: &View<'_>) -> Vec<Step> {
         Role::Found | Role::Primary { .. } if !is_the_recorded(view) => diverged(view.facts),
         Role::Found => found(view),
         Role::Retire => retire(view.facts),
-        Role::Replica { .. } if is_diverged(view) => diverged(view.facts),
+        Role::Replica { .. } if is_diverged(view) || view.has_stranger => diverged(view.facts),
         Role::Replica { source } => replica(view.facts, source),
         Role::Primary { wait_for } => primary(view, *wait_for),
         Role::Clone { donor, instead_of } => clone(view.facts, donor, *instead_of),
@@ -235,6 +237,24 @@ fn is_diverged(view: &View<'_>) -> bool {
     let record = view.assignment.record.as_ref();
     let all = view.facts.received_or_executed();
     record.is_some_and(|record| !record.beyond_cut(&all).is_empty())
+}
+
+/// Who answers at the source's address, if it is not who the record says: it was copied anew since these orders
+/// were given, and is a replica of a later primary perhaps. What it lacks of ours was never compared, and with
+/// what it sends nobody could tell any more.
+pub(crate) fn stranger(assignment: &Assignment, facts: &Facts) -> Option<Uuid> {
+    let Role::Replica { source } = &assignment.role else {
+        return None;
+    };
+    let voter = assignment.record.as_ref()?.voters.get(&source.member)?;
+    let recorded = voter.incarnation?;
+    let channel = channel(facts)?;
+    let is_there = channel.receiver == Receiver::On
+        && channel.source_host == source.host
+        && channel.source_port == source.port;
+    // While it is not connected, the server tells who it was before.
+    let found = channel.source_uuid.filter(|_| is_there)?;
+    (found != recorded).then_some(found)
 }
 
 /// Closed, and following nobody, until it is told to copy.

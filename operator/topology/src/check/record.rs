@@ -3,7 +3,7 @@
 
 use super::{Found, server};
 use crate::assignment::Role;
-use crate::gtid::{GtidSet, Source, Uuid};
+use crate::gtid::{Gtid, GtidSet, Source, Uuid};
 use crate::observed::Observed;
 use crate::record::{Leaving, Record};
 use crate::report::{Process, Report, TroubleKind};
@@ -257,11 +257,12 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         next.cut.as_ref() == Some(&chosen),
         "the cut is not what the chosen one has",
     );
+    let most = promised(before, &chosen);
     let (mut covered, mut full) = (0, 0);
     for (_, report, server) in &still {
-        let all = server.executed.union(&server.received);
-        let is_older = all.highest(&numbers) < chosen.highest(&numbers);
-        let is_covered = is_older || all.is_subset(&chosen) || ended_before(before, &all, &chosen);
+        let all = promised(before, &server.executed.union(&server.received));
+        let is_older = all.highest(&numbers) < most.highest(&numbers);
+        let is_covered = is_older || all.is_subset(&most) || ended_before(before, &all, &most);
         let is_spared = !writes(report);
         covered += usize::from(is_covered);
         full += usize::from(is_spared && !is_covered);
@@ -279,6 +280,20 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         let was = before.voters.get(name).and_then(|voter| voter.incarnation);
         let is_known = voter.incarnation.is_none() || voter.incarnation == was;
         found.unless(is_known, format!("{name} is counted by the choice"));
+    }
+}
+
+/// Of who has not seen the last epoch begin, only what it began with may have been promised.
+fn promised(before: &Record, all: &GtidSet) -> GtidSet {
+    let numbers = Source {
+        uuid: before.identity,
+        tag: None,
+    };
+    let last = before.term.epoch - 1;
+    let begun = Gtid::new(numbers, last).is_ok_and(|gtid| all.contains(&gtid));
+    match &before.cut {
+        Some(cut) if !begun => all.intersect(cut),
+        _ => all.clone(),
     }
 }
 

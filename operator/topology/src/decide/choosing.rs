@@ -1,6 +1,7 @@
 //! An epoch that is claimed: everybody holds still, then the longest history is chosen.
 //! Must not compare what was read before everybody who counts held still.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::failover::ANSWER_LIMIT_MS;
@@ -135,28 +136,59 @@ fn series(version: &str) -> (u32, u32) {
     }
 }
 
-/// The longest history of the highest epoch; if several are equal that of the oldest series, so that the others
-/// can follow it, and among these the primary before.
+/// What one of those who hold still has, and how much of it somebody may have been promised.
+struct History<'a> {
+    name: &'a str,
+    epoch: u64,
+    all: GtidSet,
+    counting: GtidSet,
+    series: (u32, u32),
+}
+
+impl<'a> History<'a> {
+    /// Whoever has nothing of the last epoch may hold what its cut left out, or what came along through others
+    /// that were copied anew since: it makes no history longer.
+    fn new(record: &Record, name: &'a str, at: Running<'_>) -> Self {
+        let all = everything(at.server);
+        let counting = all.subtract(&record.beyond_cut(&all));
+        Self {
+            name,
+            epoch: epoch_of(record.identity, &counting),
+            all,
+            counting,
+            series: series(&at.server.version),
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.all == self.counting
+    }
+}
+
+/// The longest history of the highest epoch; if several are equal one without anything that nobody was
+/// promised, of these one of the oldest series, so that the others can follow it, and then the primary before.
 fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
-    let identity = scene.record.identity;
-    let all: Vec<(&str, u64, GtidSet, (u32, u32))> = still
-        .iter()
-        .map(|(name, at)| {
-            let set = everything(at.server);
-            (*name, epoch_of(identity, &set), set, series(&at.server.version))
-        })
+    let histories = still.iter();
+    let all: Vec<History<'_>> = histories
+        .map(|(name, at)| History::new(scene.record, name, *at))
         .collect();
-    let epoch = all.iter().map(|(_, epoch, ..)| *epoch).max().unwrap_or(0);
-    let newest = || all.iter().filter(|(_, other, ..)| *other == epoch);
+    let epoch = all.iter().map(|history| history.epoch).max().unwrap_or(0);
+    let newest = || all.iter().filter(|other| other.epoch == epoch);
     let is_last = epoch + 1 == scene.record.term.epoch;
     let covers = |set: &GtidSet, other: &GtidSet| {
         other.is_subset(set) || (is_last && leads(scene, set, other) && !leads(scene, other, set))
     };
-    let is_best = |set: &GtidSet| newest().all(|(_, _, other, _)| covers(set, other));
-    let best = newest().filter(|(_, _, set, _)| is_best(set));
-    let Some((name, _, set, _)) = best.min_by_key(|(name, .., series)| (*series, *name != scene.primary()))
-    else {
-        let mut names = newest().map(|(name, ..)| (*name).to_owned());
+    let is_best = |one: &&History<'_>| newest().all(|other| covers(&one.counting, &other.counting));
+    let best = newest().filter(is_best).max_by_key(|one| {
+        (
+            one.is_clean(),
+            Reverse(one.series),
+            one.name == scene.primary(),
+            Reverse(one.name),
+        )
+    });
+    let Some(best) = best else {
+        let mut names = newest().map(|history| history.name.to_owned());
         return Err(Refusal::HistoryDiverged {
             one: names.next().unwrap_or_default(),
             other: names.next().unwrap_or_default(),
@@ -164,8 +196,8 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
     };
     let mut record = scene.record.revised();
     record.is_choosing = false;
-    record.primary = (*name).to_owned();
-    record.cut = Some(set.clone());
+    best.name.clone_into(&mut record.primary);
+    record.cut = Some(best.all.clone());
     for voter in record.voters.values_mut() {
         voter.leaving = None;
     }

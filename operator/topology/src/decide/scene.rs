@@ -13,6 +13,8 @@ use crate::report::{Process, Report, ServerSeen};
 pub(super) const PORT: u16 = 3306;
 /// A replica that lacks more transactions would hold up every commit until it has them.
 const BACKLOG_LIMIT: u128 = 1_000;
+/// A stream without even a heartbeat for so long brings nothing, whatever its receiver says.
+const STREAM_LIMIT_MS: u64 = 4_000;
 /// Facts older than this say nothing of now.
 const FACTS_LIMIT_MS: u64 = 5_000;
 
@@ -191,7 +193,10 @@ impl<'a> Scene<'a> {
             return false;
         };
         let follows = running.server.follows.as_ref();
-        follows.is_some_and(|follows| follows.is_receiving && follows.host == address)
+        follows.is_some_and(|follows| {
+            let is_heard = follows.silence_ms <= STREAM_LIMIT_MS;
+            follows.is_receiving && is_heard && follows.host == address
+        })
     }
 
     /// The order for a member in this term.

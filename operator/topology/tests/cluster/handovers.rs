@@ -3,67 +3,85 @@
 
 use super::*;
 
+fn keep_busy_until(sim: &mut Sim, dice: &mut Dice, is_so: impl Fn(&Sim) -> bool) {
+    for _ in 0..ROUNDS_LIMIT {
+        if is_so(sim) {
+            return;
+        }
+        keep_busy(sim, dice, 1, no_trouble);
+    }
+    panic!("{:#?} of {:#?}", sim.last, sim.record);
+}
+
 #[test]
 fn the_role_moves_when_asked_and_loses_nothing() {
-    for seed in seeds(200) {
-        let mut dice = Dice::new(20_000 + seed);
-        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
-        until_healthy(&mut sim, &mut dice, no_trouble);
-        for _ in 0..4 {
-            let before = sim.record.clone().unwrap();
-            let others = sim.names().into_iter().filter(|name| *name != before.primary);
-            let target = others.max();
-            sim.spec.switchover = Some(Switchover {
-                target: target.clone(),
-                ..Switchover::default()
-            });
-            until_healthy(&mut sim, &mut dice, |_, _| {});
-            for _ in 0..200 {
-                if sim.record.as_ref().map(|record| &record.primary) == target.as_ref() {
-                    break;
-                }
-                keep_busy(&mut sim, &mut dice, 1, no_trouble);
-            }
+    seeds::each(
+        "the_role_moves_when_asked_and_loses_nothing",
+        1_000,
+        &[],
+        |seed| {
+            let mut dice = Dice::new(20_000 + seed);
+            let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
             until_healthy(&mut sim, &mut dice, no_trouble);
-            let after = sim.record.clone().unwrap();
-            assert_eq!((Some(&after.primary), after.handing_to), (target.as_ref(), None));
-            assert_eq!(after.term.epoch, before.term.epoch + 1);
-            // Nobody had to be copied anew.
-            let incarnations = |record: &topology::record::Record| -> Vec<_> {
-                record.voters.values().map(|voter| voter.incarnation).collect()
-            };
-            assert_eq!(incarnations(&before), incarnations(sim.record.as_ref().unwrap()));
-        }
-    }
+            for _ in 0..4 {
+                let before = sim.record.clone().unwrap();
+                let others = sim.names().into_iter().filter(|name| *name != before.primary);
+                let target = others.max();
+                sim.spec.switchover = Some(Switchover {
+                    target: target.clone(),
+                    ..Switchover::default()
+                });
+                until_healthy(&mut sim, &mut dice, |_, _| {});
+                for _ in 0..200 {
+                    if sim.record.as_ref().map(|record| &record.primary) == target.as_ref() {
+                        break;
+                    }
+                    keep_busy(&mut sim, &mut dice, 1, no_trouble);
+                }
+                until_healthy(&mut sim, &mut dice, no_trouble);
+                let after = sim.record.clone().unwrap();
+                assert_eq!((Some(&after.primary), after.handing_to), (target.as_ref(), None));
+                assert_eq!(after.term.epoch, before.term.epoch + 1);
+                // Nobody had to be copied anew.
+                let incarnations = |record: &topology::record::Record| -> Vec<_> {
+                    record.voters.values().map(|voter| voter.incarnation).collect()
+                };
+                assert_eq!(incarnations(&before), incarnations(sim.record.as_ref().unwrap()));
+            }
+        },
+    );
 }
 
 #[test]
 fn a_primary_whose_pod_is_deleted_leads_until_another_does() {
-    for seed in seeds(50) {
-        let mut dice = Dice::new(30_000 + seed);
-        let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
-        until_healthy(&mut sim, &mut dice, no_trouble);
-        while sim.exposed.primary.is_none() {
-            keep_busy(&mut sim, &mut dice, 1, no_trouble);
-        }
-        let before = sim.record.clone().unwrap();
-        sim.nodes.get_mut(&before.primary).unwrap().is_ending = true;
-        for _ in 0..200 {
-            if sim.record.as_ref().unwrap().primary != before.primary {
-                break;
+    seeds::each(
+        "a_primary_whose_pod_is_deleted_leads_until_another_does",
+        500,
+        &[],
+        |seed| {
+            let mut dice = Dice::new(30_000 + seed);
+            let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            keep_busy_until(&mut sim, &mut dice, |sim| sim.exposed.primary.is_some());
+            let before = sim.record.clone().unwrap();
+            sim.nodes.get_mut(&before.primary).unwrap().is_ending = true;
+            for _ in 0..200 {
+                if sim.record.as_ref().unwrap().primary != before.primary {
+                    break;
+                }
+                keep_busy(&mut sim, &mut dice, 1, no_trouble);
+                assert!(sim.exposed.primary.is_some(), "{:#?}", sim.last);
             }
-            keep_busy(&mut sim, &mut dice, 1, no_trouble);
-            assert!(sim.exposed.primary.is_some(), "{:#?}", sim.last);
-        }
-        let after = sim.record.clone().unwrap();
-        assert_ne!(after.primary, before.primary);
-        assert_eq!(after.term.epoch, before.term.epoch + 1);
-        assert!(!after.is_choosing, "a handover is no failover");
-        let old = sim.nodes.get_mut(&before.primary).unwrap();
-        (old.is_ending, old.has_pod) = (false, false);
-        sim.crash(&before.primary, 3);
-        until_healthy(&mut sim, &mut dice, no_trouble);
-    }
+            let after = sim.record.clone().unwrap();
+            assert_ne!(after.primary, before.primary);
+            assert_eq!(after.term.epoch, before.term.epoch + 1);
+            assert!(!after.is_choosing, "a handover is no failover");
+            let old = sim.nodes.get_mut(&before.primary).unwrap();
+            (old.is_ending, old.has_pod) = (false, false);
+            sim.crash(&before.primary, 3);
+            until_healthy(&mut sim, &mut dice, no_trouble);
+        },
+    );
 }
 
 #[test]
@@ -81,9 +99,9 @@ fn a_handover_whose_target_goes_away_is_taken_back() {
         target: Some(target.clone()),
         ..Switchover::default()
     });
-    while sim.record.as_ref().unwrap().handing_to.is_none() {
-        keep_busy(&mut sim, &mut dice, 1, no_trouble);
-    }
+    keep_busy_until(&mut sim, &mut dice, |sim| {
+        sim.record.as_ref().unwrap().handing_to.is_some()
+    });
     sim.nodes.get_mut(&target).unwrap().is_off = true;
     sim.spec.switchover = None;
     keep_busy(&mut sim, &mut dice, 20, no_trouble);

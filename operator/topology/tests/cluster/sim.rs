@@ -15,11 +15,15 @@ use topology::term::Term;
 use topology::watch::Watch;
 
 use crate::dice::Dice;
-use obeyed::{is_beyond, lead, stop};
+use agent::{is_beyond, lead, stop};
 use told::{Told, report};
 
-#[path = "sim/obeyed.rs"]
-mod obeyed;
+#[path = "sim/agent.rs"]
+mod agent;
+#[path = "sim/story.rs"]
+pub(crate) mod story;
+#[path = "sim/streams.rs"]
+mod streams;
 #[path = "sim/told.rs"]
 mod told;
 
@@ -29,9 +33,13 @@ pub(crate) struct Server {
     pub(crate) incarnation: Option<Uuid>,
     pub(crate) executed: GtidSet,
     pub(crate) received: GtidSet,
+    /// Not in its binary logs: a clone begins with empty ones.
+    purged: GtidSet,
     pub(crate) is_open: bool,
     wait_for: Option<u16>,
     follows: Option<Place>,
+    /// Its agent saw another one at its source's address, and ended that, until it has other orders.
+    stranger: Option<Uuid>,
     proof_begun: Option<(Proof, Gtid)>,
     proved: Option<Proof>,
     is_founded: bool,
@@ -89,6 +97,8 @@ pub(crate) struct Sim {
     pub(crate) had_primary: bool,
     handing: Option<(Term, u64)>,
     pub(crate) taken_back_at: Option<u64>,
+    /// Somebody reads what happens.
+    is_told: bool,
     watch: Watch,
     ping: u64,
     numbers: u64,
@@ -123,6 +133,7 @@ impl Sim {
             had_primary: false,
             handing: None,
             taken_back_at: None,
+            is_told: std::env::var_os("HOLDFAST_SEED").is_some(),
             watch: Watch::default(),
             ping: 0,
             numbers: 0,
@@ -164,6 +175,7 @@ impl Sim {
         server.is_open = false;
         server.wait_for = None;
         server.follows = None;
+        server.stranger = None;
         server.proof_begun = None;
         server.proved = None;
         server.clone_percent = None;
@@ -218,6 +230,9 @@ impl Sim {
         };
         self.execute(&decision, steps);
         self.last = Some(decision);
+        if self.is_told {
+            story::tell(self);
+        }
     }
 
     pub(crate) fn execute(&mut self, decision: &Decision, steps: u64) {
@@ -246,6 +261,9 @@ impl Sim {
                     continue;
                 }
                 if node.stalled_ms.is_none() {
+                    node.server
+                        .stranger
+                        .take_if(|_| node.order.as_ref() != Some(order));
                     node.order = Some(order.clone());
                 } else if order.term().epoch > promised.epoch && node.server.is_open {
                     // What cannot be written down still ends a primary that another one replaces.
@@ -311,26 +329,6 @@ impl Sim {
         }
     }
 
-    /// mysqld refuses a replica that has more of its source's own transactions than the source.
-    fn is_ahead(&self, name: &str, source: &str) -> bool {
-        let server = &self.nodes[name].server;
-        let of = &self.nodes[source].server;
-        let more = server.executed.union(&server.received).subtract(&of.executed);
-        more.sources().any(|source| Some(source.uuid) == of.incarnation)
-    }
-
-    /// A connection that nobody closed is given up after four seconds without a heartbeat.
-    fn is_receiving(&self, name: &str) -> bool {
-        let node = &self.nodes[name];
-        let source = node.server.follows.as_ref();
-        source.is_some_and(|source| {
-            let of = &self.nodes[&source.member];
-            let is_quiet = of.hung_ms.is_some() || node.deaf_to.contains(&source.member);
-            !self.is_ahead(name, &source.member)
-                && (of.is_up() && !is_quiet || is_quiet && node.silence_ms <= 4_000)
-        })
-    }
-
     /// One small step of an agent towards its assignment.
     fn step(&mut self, name: &str) {
         let Some(order) = self.nodes[name].order.clone() else {
@@ -346,7 +344,7 @@ impl Sim {
             Role::Clone { donor, .. } => Some(self.nodes[&donor.member].server.executed.clone()),
             _ => None,
         };
-        let number = self.numbers;
+        let stranger = self.stranger(name, &order);
         let server = &mut self.nodes.get_mut(name).expect("a node").server;
         let own = server.incarnation.expect("an incarnation");
         if !matches!(order.role, Role::Clone { .. }) {
@@ -367,6 +365,10 @@ impl Sim {
                 server.proof_begun = None;
             }
             Role::Replica { .. } if is_beyond(&order, server) => stop(server),
+            Role::Replica { .. } if stranger.is_some() => {
+                stop(server);
+                server.stranger = stranger;
+            }
             Role::Replica { source } => {
                 server.is_open = false;
                 server.wait_for = None;
@@ -379,77 +381,18 @@ impl Sim {
                 if percent >= 100 {
                     *server = Server {
                         incarnation: Some(fresh),
+                        purged: donor.clone().expect("a donor"),
                         executed: donor.expect("a donor"),
                         ..Server::default()
                     };
                 }
             }
             Role::Clone { .. } => stop(server),
-            Role::Primary { wait_for } => lead(server, &order, *wait_for, number),
+            Role::Primary { wait_for } => lead(server, &order, *wait_for),
         }
     }
 
     /// What the primary wrote reaches those that follow it; what enough have is acknowledged.
-    fn replicate(&mut self, dice: &mut Dice) {
-        let names: Vec<String> = self.nodes.keys().cloned().collect();
-        for name in &names {
-            let server = &self.nodes[name].server;
-            let Some(source) = server.follows.clone() else {
-                // Whoever it follows next, it has not been heard yet.
-                self.nodes.get_mut(name).expect("a node").silence_ms = 60_000;
-                continue;
-            };
-            let all = self.nodes[&source.member].server.executed.clone();
-            let is_heard = self.nodes[&source.member].is_up()
-                && !self.nodes[name].deaf_to.contains(&source.member)
-                && !self.is_ahead(name, &source.member);
-            let node = self.nodes.get_mut(name).expect("a node");
-            node.silence_ms = if is_heard { 0 } else { node.silence_ms + 500 };
-            if dice.one_in(3) || !is_heard || node.told.failure.is_some() || !self.nodes[name].is_up() {
-                continue;
-            }
-            if self.nodes[name].is_full || self.nodes[name].stalled_ms.is_some() {
-                continue;
-            }
-            let server = &mut self.nodes.get_mut(name).expect("a node").server;
-            server.received = server.received.union(&all);
-            server.executed = server.executed.union(&all);
-        }
-        for name in &names {
-            let server = self.nodes[name].server.clone();
-            let Some(wait_for) = server.wait_for.filter(|_| self.nodes[name].is_up()) else {
-                continue;
-            };
-            let others = names.iter().filter(|other| {
-                let follows = self.nodes[*other].server.follows.as_ref();
-                follows.is_some_and(|source| source.member == *name) && self.nodes[*other].is_up()
-            });
-            let sets: Vec<&GtidSet> = others.map(|other| &self.nodes[other].server.received).collect();
-            let is_acknowledged =
-                |gtid: &Gtid| sets.iter().filter(|set| set.contains(gtid)).count() >= usize::from(wait_for);
-            let mut now = server.clone();
-            if let Some((proof, gtid)) = &server.proof_begun
-                && is_acknowledged(gtid)
-            {
-                now.proved = Some(*proof);
-                now.proof_begun = None;
-                now.is_open = true;
-            }
-            if now.is_open {
-                // At least none, one, two, ... of them have it, one set after the other.
-                let mut held = vec![GtidSet::new(); usize::from(wait_for) + 1];
-                held[0] = now.executed.clone();
-                for set in &sets {
-                    for by in (1..held.len()).rev() {
-                        held[by] = held[by].union(&held[by - 1].intersect(set));
-                    }
-                }
-                self.acknowledged = self.acknowledged.union(&held[usize::from(wait_for)]);
-            }
-            self.nodes.get_mut(name).expect("a node").server = now;
-        }
-    }
-
     /// What was acknowledged and is not on the primary, whose data and epoch are known.
     pub(crate) fn lost(&self) -> GtidSet {
         let ruling = self.record.as_ref();
@@ -472,13 +415,6 @@ impl Sim {
             .filter(|(_, node)| node.has_pod)
             .map(|(name, _)| name.clone())
             .collect()
-    }
-}
-
-fn no_room() -> Trouble {
-    Trouble {
-        kind: TroubleKind::DiskFull,
-        what: "its volume is full".into(),
     }
 }
 

@@ -23,6 +23,7 @@ struct Case {
     left: Left,
     is_founded: bool,
     is_proved: bool,
+    has_stranger: bool,
 }
 
 fn place(member: &str) -> Place {
@@ -83,6 +84,7 @@ fn just_started(role: Role) -> Case {
         left: Left::Nothing,
         is_founded: false,
         is_proved: false,
+        has_stranger: false,
     }
 }
 
@@ -177,6 +179,7 @@ impl Case {
             is_proved: self.is_proved,
             are_accounts_right: true,
             are_certificates_right: true,
+            has_stranger: self.has_stranger,
         })
     }
 
@@ -306,6 +309,40 @@ fn who_has_what_nobody_was_promised_does_not_follow() {
     let mut begun = cut(&format!("{ME}:1-8"));
     begun.facts.gtid_executed = set(&format!("{ME}:1-9,{OTHER}:1"));
     assert!(begun.steps().contains(&Step::StartReceiver));
+}
+
+#[test]
+fn another_server_at_the_address_of_the_source_is_not_followed() {
+    let third = "cccccccc-cccc-cccc-cccc-cccccccccccc";
+    let from = |uuid: &str, receiver| {
+        let case = just_started(replica()).following("db-1", receiver);
+        let mut case = case.channel(|channel| channel.source_uuid = uuid.parse().ok());
+        let voter = Voter {
+            incarnation: OTHER.parse().ok(),
+            leaving: None,
+        };
+        let record = case.assignment.record.as_mut().unwrap();
+        record.voters.insert("db-1".into(), voter);
+        case
+    };
+    let found = |case: &Case| stranger(&case.assignment, &case.facts);
+    assert_eq!(found(&from(OTHER, Receiver::On)), None);
+    assert_eq!(found(&from(third, Receiver::On)), third.parse().ok());
+    // Of a connection that is gone: who is there now is not known.
+    assert_eq!(found(&from(third, Receiver::Connecting)), None);
+    assert_eq!(found(&from(third, Receiver::Off)), None);
+    let elsewhere = from(third, Receiver::On).channel(|channel| channel.source_port = 1);
+    assert_eq!(found(&elsewhere), None);
+    let mut unknown = from(third, Receiver::On);
+    unknown.assignment.record.as_mut().unwrap().voters.clear();
+    assert_eq!(found(&unknown), None);
+    // It stays stopped, also when that cannot be seen any more.
+    let mut seen = from(third, Receiver::On);
+    seen.has_stranger = true;
+    seen.gives(&[Step::StopReceiver]);
+    let mut stopped = from(third, Receiver::Off);
+    stopped.has_stranger = true;
+    stopped.gives(&[]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
             incarnation,
             version: node.told.version.clone().unwrap_or_else(|| "9.7.4".into()),
             executed: server.executed.clone(),
-            purged: GtidSet::new(),
+            purged: server.purged.clone(),
             received: server.received.clone(),
             is_open: server.is_open,
             has_waiters: false,
@@ -69,5 +69,12 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         troubles: (node.is_full.then(no_room).into_iter())
             .chain(node.told.trouble.clone())
             .collect(),
+    }
+}
+
+fn no_room() -> Trouble {
+    Trouble {
+        kind: TroubleKind::DiskFull,
+        what: "its volume is full".into(),
     }
 }

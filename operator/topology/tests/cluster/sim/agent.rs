@@ -1,10 +1,10 @@
-//! What a pretended agent does to its mysqld, for one assignment or another.
-//! Must not look at other members.
+//! What a pretended agent makes of its server.
+//! Must not look at anything but its orders and that server.
 
 use super::*;
 
 /// Proves a commit, opens by that, and goes on writing.
-pub(super) fn lead(server: &mut Server, order: &Assignment, wait_for: u16, number: u64) {
+pub(super) fn lead(server: &mut Server, order: &Assignment, wait_for: u16) {
     let own = server.incarnation.expect("an incarnation");
     server.follows = None;
     server.executed = server.executed.union(&server.received);
@@ -17,14 +17,20 @@ pub(super) fn lead(server: &mut Server, order: &Assignment, wait_for: u16, numbe
     if server.proved != Some(proof) && server.proof_begun.as_ref().map(|(begun, _)| *begun) != Some(proof) {
         let epoch = gtid(record.identity, record.term.epoch);
         let gtid = match server.executed.contains(&epoch) {
-            true => gtid(own, 1_000 + number),
+            true => next(own, &server.executed),
             false => epoch,
         };
         server.executed.insert(gtid.clone());
         server.proof_begun = Some((proof, gtid));
     } else if server.is_open {
-        server.executed.insert(gtid(own, 1_000 + number));
+        server.executed.insert(next(own, &server.executed));
     }
+}
+
+/// Its own transactions are numbered without gaps.
+fn next(own: Uuid, executed: &GtidSet) -> Gtid {
+    let source = Source { uuid: own, tag: None };
+    gtid(own, executed.highest(&source) + 1)
 }
 
 /// What the agent looks at before it follows.
