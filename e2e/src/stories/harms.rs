@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::harm::Harm;
 use crate::stage::{Stage, claim, wait_until};
 
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
 const CLOSED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Its writes hang, though mysqld answers.
@@ -37,9 +38,12 @@ fn befallen(stage: &Stage, namespace: &str, harm: Harm) -> Result<String> {
     under_load(stage, &cluster, |load| {
         let (epoch, before) = (cluster.epoch(stage)?, cluster.primary(stage)?);
         let fault = harm.befall(stage, &cluster)?;
-        cluster.wait(stage, "another epoch", |object| {
-            object["status"]["epoch"].as_u64() > Some(epoch)
-        })?;
+        wait_until(
+            "another epoch",
+            MOVED_WITHIN,
+            || Ok(cluster.epoch(stage)? > epoch),
+        )
+        .with_context(|| cluster.told(stage))?;
         load.goes_on()?;
         let after = cluster.primary(stage)?;
         claim(before != after, format!("another leads than {before}"))?;
