@@ -23,6 +23,7 @@ const PURE: &[(&str, &[&str])] = &[
         ],
     ),
     ("operator/topology", &["jiff", "serde", "thiserror"]),
+    ("operator/binlog", &["topology", "crc32fast", "ruzstd", "thiserror"]),
     (
         "operator/objects",
         &[

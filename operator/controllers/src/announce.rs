@@ -31,6 +31,7 @@ pub(crate) fn between(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> 
             .flatten()
             .find(|said| said.name == member.name);
         notices.extend(self::member(said, member));
+        notices.extend(removed(said, member));
     }
     notices
 }
@@ -140,6 +141,18 @@ fn member(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
     })
 }
 
+/// Told once: its volume says it again with every report.
+fn removed(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
+    let is = now.removed.as_ref()?;
+    let was = before.and_then(|said| said.removed.as_ref());
+    (was != Some(is)).then(|| Notice {
+        is_warning: true,
+        reason: "TransactionsRemoved",
+        action: "Remove".into(),
+        note: format!("{}: {is}", now.name),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crds::cluster::MemberRole;
@@ -156,6 +169,7 @@ mod tests {
                 state: member.into(),
                 node: None,
                 because: None,
+                removed: None,
             }]),
             ..MySQLClusterStatus::default()
         }
@@ -181,6 +195,12 @@ mod tests {
             reasons(&bad, &fine),
             [("StateChanged", false), ("MemberRecovering", false)]
         );
+        let mut removed = status("Healthy", "Serving");
+        for member in removed.members.iter_mut().flatten() {
+            member.removed = Some("1 transaction was removed".into());
+        }
+        assert_eq!(reasons(&fine, &removed), [("TransactionsRemoved", true)]);
+        assert!(between(&removed, &removed).is_empty());
         // On its way up nothing is wrong.
         let starting = status("Creating", "Starting");
         assert_eq!(reasons(&starting, &fine), [("StateChanged", false)]);

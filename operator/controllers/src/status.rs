@@ -123,6 +123,7 @@ fn member(
     let epoch = order.map(|order| i64::try_from(order.term().epoch).unwrap_or(i64::MAX));
     let node = seen.and_then(|seen| seen.pod.as_ref()?.node.clone());
     let because = view.because.as_deref();
+    let is_heard = seen.is_some_and(|seen| seen.report.is_some());
     MemberStatus {
         name: name.to_owned(),
         role: match view.role {
@@ -134,6 +135,11 @@ fn member(
         state: view.state.as_str().to_owned(),
         node: node.map(|node| crate::cut(&node, NODE_LIMIT_BYTES)),
         because: because.map(|because| crate::cut(because, BECAUSE_LIMIT_BYTES)),
+        removed: match &view.removed {
+            Some(removed) => Some(crate::cut(removed, BECAUSE_LIMIT_BYTES)),
+            // Its agent has not been heard since this controller began.
+            None => said.and_then(|said| said.removed.clone()).filter(|_| !is_heard),
+        },
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use agent_api::server::{Clock, Order, Sampled};
 use kit::shutdown::Shutdown;
 use tokio::sync::{Notify, mpsc, watch};
+use topology::assignment::Assignment;
 use topology::report::{Disk, Process, TroubleKind};
 
 use crate::member::account::Fingerprints;
@@ -27,9 +28,11 @@ use crate::metrics::Metrics;
 use crate::mysqld::child::Exit;
 use crate::mysqld::start::{self, Prepared, Setup};
 use crate::promise::Promise;
+use crate::rejoin::{self, notes};
 use crate::volume;
 use job::Job;
 use pace::Pace;
+pub(crate) use publish::chain;
 use run::{InForce, Run, Task};
 
 /// Between looks at the time, the disk and files.
@@ -42,7 +45,8 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 
 /// What tasks tell the loop.
 pub(crate) enum Event {
-    Prepared(Result<Prepared, start::Error>),
+    /// For this assignment.
+    Prepared(Box<Assignment>, Result<Prepared, start::Error>),
     Ended(u64, Exit),
     Job(u64, job::Ended),
     Kept(orders::Kept),
@@ -72,6 +76,12 @@ pub(crate) struct Agent {
     /// Ends nobody asked for.
     restarts: u32,
     starts: Pace,
+    /// A primary whose mysqld crashed stays down since.
+    held_since: Option<Instant>,
+    /// Enough replicas were attached for another to take over, or that is not known.
+    may_be_replaced: bool,
+    /// Why what nobody acknowledged could not be cut off before this start.
+    uncut: Option<String>,
     steps: Pace,
     job: Option<Job>,
     jobs: u64,
@@ -124,6 +134,8 @@ impl Agent {
             clock.tick(),
         ));
         let (reports, reports_in) = watch::channel(first);
+        let mut told = publish::Told::default();
+        told.removed = notes::load(&setup.paths).map(|note| note.removed);
         let agent = Self {
             sessions: Sessions::new(setup.paths.clone()),
             setup,
@@ -134,6 +146,9 @@ impl Agent {
             runs: 0,
             restarts: 0,
             starts: Pace::of_starts(),
+            held_since: None,
+            may_be_replaced: true,
+            uncut: None,
             steps: Pace::of_steps(),
             job: None,
             jobs: 0,
@@ -150,7 +165,7 @@ impl Agent {
             full_since: None,
             disk_looked_at: None,
             is_looking_at_disk: false,
-            told: publish::Told::default(),
+            told,
             metrics,
             reports,
             events,
@@ -190,7 +205,7 @@ impl Agent {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Prepared(prepared) => self.prepared(prepared),
+            Event::Prepared(assignment, prepared) => self.prepared(&assignment, prepared),
             Event::Ended(run, exit) => self.ended(run, exit),
             Event::Job(id, ended) => self.job_ended(id, ended),
             Event::Kept(kept) => self.kept(kept),
@@ -223,23 +238,40 @@ impl Agent {
         let Some(assignment) = self.promise.assignment() else {
             return;
         };
-        let server = assignment.server.clone();
+        let (assignment, now) = (assignment.clone(), Instant::now());
+        let is_held = self.held_until(now).is_some_and(|until| until > now);
         let (setup, events) = (self.setup.clone(), self.events.clone());
-        self.starts.tried(Instant::now());
+        if !is_held {
+            self.starts.tried(now);
+        }
+        setup.is_outdated.store(false, Ordering::Relaxed);
         self.phase = Phase::Preparing(Task::spawn(async move {
-            let prepared = start::prepare(&setup, &server).await;
-            let _ = events.send(Event::Prepared(prepared)).await;
+            let prepared = start::prepare(&setup, &assignment, is_held).await;
+            let _ = events.send(Event::Prepared(Box::new(assignment), prepared)).await;
         }));
     }
 
-    fn prepared(&mut self, prepared: Result<Prepared, start::Error>) {
+    fn prepared(&mut self, assignment: &Assignment, prepared: Result<Prepared, start::Error>) {
+        let is_news = self.promise.assignment().is_some_and(|newest| {
+            rejoin::demotion(newest).is_some() && rejoin::demotion(assignment).is_none()
+        });
+        if is_news {
+            // Since then it was told what counts: it is compared with that first.
+            self.phase = Phase::Waiting(Instant::now());
+            return;
+        }
+        if let Err(start::Error::Held) = prepared {
+            return self.hold_down(Instant::now());
+        }
         let launched = prepared.and_then(|prepared| {
             let (child, log) = start::launch(&self.setup, &prepared.program)?;
             Ok((prepared, child, log))
         });
         self.marker = self.load_marker();
+        self.told.removed = notes::load(&self.setup.paths).map(|note| note.removed);
         match launched {
             Ok((prepared, child, log)) => {
+                self.held_since = None;
                 self.told.forget_start();
                 self.begin(prepared, child, log);
             }
@@ -258,6 +290,7 @@ impl Agent {
     ) {
         self.runs += 1;
         let number = self.runs;
+        self.uncut = prepared.uncut;
         self.sessions = Sessions::new(self.setup.paths.clone());
         tracing::info!(run = number, pid = child.pid(), version = %prepared.program.version, "mysqld is started");
         let nudge = Arc::new(Notify::new());

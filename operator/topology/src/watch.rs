@@ -204,6 +204,7 @@ mod tests {
             disk: None,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
+            removed: None,
             troubles: Vec::new(),
         }
     }

@@ -354,6 +354,7 @@ pub(crate) fn report() -> Report {
         disk: None,
         drift: Default::default(),
         awaiting_restart: Default::default(),
+        removed: None,
         troubles: Default::default(),
     }
 }

@@ -64,6 +64,7 @@ fn report(member: &str, is_open: bool) -> Report {
         disk: None,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: Vec::new(),
     }
 }
@@ -116,6 +117,7 @@ fn view(role: decision::MemberRole, state: MemberState, because: Option<&str>) -
         role,
         state,
         because: because.map(str::to_owned),
+        removed: None,
         is_ready: state == MemberState::Serving,
     }
 }

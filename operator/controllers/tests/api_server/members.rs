@@ -298,6 +298,7 @@ fn report(name: &str, server: &Server, is_receiving: bool) -> Report {
         disk: None,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: Vec::new(),
     }
 }

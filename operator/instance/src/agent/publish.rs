@@ -11,7 +11,7 @@ use sql::clone::Stage;
 use sql::status::{Channel, Facts, Plugin, Receiver};
 use topology::assignment::{Assignment, Role};
 use topology::report::{
-    Beat, Disk, Drift, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind,
+    Beat, Disk, Drift, Follows, Process, Proof, Removed, Report, ServerSeen, Trouble, TroubleKind,
 };
 
 use super::Agent;
@@ -39,6 +39,7 @@ pub(crate) struct Told {
     pub(crate) certificates: u64,
     pub(crate) was_settled: bool,
     pub(crate) have_accounts_failed: bool,
+    pub(crate) removed: Option<Removed>,
     proved: Option<Proof>,
     drift: BTreeMap<String, Drift>,
     start: Option<Trouble>,
@@ -269,6 +270,7 @@ pub(crate) fn first(member: &str, assignment: Option<&Assignment>, started: u64)
         disk: None,
         drift: BTreeMap::new(),
         awaiting_restart: Default::default(),
+        removed: None,
         troubles: Vec::new(),
     };
     Sampled { report, started }
@@ -294,6 +296,7 @@ impl Agent {
             disk: self.disk,
             drift: self.told.drift.clone(),
             awaiting_restart: run.map(|run| run.in_force.awaiting.clone()).unwrap_or_default(),
+            removed: self.told.removed.clone(),
             troubles: self.troubles(),
         };
         let waiting = run.and_then(|run| run.pulse.state().began);

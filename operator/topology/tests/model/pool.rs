@@ -203,6 +203,7 @@ impl Pool {
             disk: None,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
+            removed: None,
             troubles: Vec::new(),
         }
     }

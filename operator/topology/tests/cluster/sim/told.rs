@@ -55,6 +55,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         disk: None,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: node.is_full.then(no_room).into_iter().collect(),
     }
 }
