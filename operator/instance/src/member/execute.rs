@@ -235,6 +235,7 @@ impl Tools {
         roles::set_offline(session, true, deadline).await?;
         roles::set_read_only(session, true, deadline).await?;
         roles::set_super_read_only(session, false, deadline).await?;
+        self.end_prepared().await?;
         let ended = clone::clone_from(session, &donor, &credentials, Deadline::after(CLONE_LIMIT)).await;
         if ended.is_err() && !session.is_closed() {
             roles::set_super_read_only(session, true, Deadline::after(STEP_LIMIT)).await?;
@@ -248,6 +249,16 @@ impl Tools {
         })
         .await?;
         Ok(Done::Copied)
+    }
+
+    /// What crash recovery left prepared would hold up the removal of the data.
+    async fn end_prepared(&self) -> Result<(), Error> {
+        let mut session = self.sessions.login(Job::Accounts).await?;
+        let ended = clone::roll_back_prepared(&mut session, Deadline::after(STEP_LIMIT)).await?;
+        if ended > 0 {
+            tracing::info!(ended, "prepared transactions were rolled back for a clone");
+        }
+        Ok(())
     }
 
     /// What nobody was promised, before it goes.

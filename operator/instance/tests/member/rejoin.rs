@@ -33,8 +33,7 @@ enum Write {
 
 async fn write(mut app: Client, what: Write) -> mysql_async::Result<()> {
     match what {
-        Write::Row => app.insert().await,
-        Write::Compressed => app.insert_compressed().await,
+        Write::Row | Write::Compressed => app.insert().await,
         Write::Megabytes(count) => app.insert_megabytes(count).await,
         Write::Table => app.make_other_table().await,
         Write::Xa => app.prepare_xa().await,
@@ -111,6 +110,10 @@ impl Losing {
     /// By a client that waits in vain; until it is in the log.
     async fn write(&mut self, what: Write) {
         let place = &self.cluster.members[0].place;
+        if matches!(what, Write::Compressed) {
+            let mut root = place.root().await;
+            root.set("binlog_transaction_compression", "ON").await.unwrap();
+        }
         let app = place.app("first").await.unwrap();
         let before = logged(&last_log(place)).count();
         self.writing.push(tokio::spawn(write(app, what)));

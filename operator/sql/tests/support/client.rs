@@ -57,13 +57,6 @@ impl Client {
         self.0.query_drop("COMMIT").await
     }
 
-    pub(crate) async fn insert_compressed(&mut self) -> Result<()> {
-        self.0
-            .query_drop("SET SESSION binlog_transaction_compression = ON")
-            .await?;
-        self.insert().await
-    }
-
     pub(crate) async fn prepare_xa(&mut self) -> Result<()> {
         for sql in [
             "XA START 'x'",
@@ -85,7 +78,10 @@ impl Client {
         self.0
             .query_drop("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
             .await?;
-        self.0.query_drop("INSERT INTO app.t (b) VALUES ('alone')").await
+        let sql = "INSERT INTO app.t (b) VALUES ('alone')";
+        self.0.query_drop(sql).await?;
+        // Else the engine would forget the commit with the process.
+        self.0.query_drop("FLUSH LOCAL ENGINE LOGS").await
     }
 
     /// Of all tables of the application.
