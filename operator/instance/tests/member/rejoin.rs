@@ -231,7 +231,7 @@ impl Losing {
             let name = archive.file_name().into_string().unwrap();
             let text = place.mysqlbinlog(&format!("data/holdfast/archive/{name}"));
             let next = text.lines().filter_map(|line| {
-                let rest = line.strip_prefix("SET @@SESSION.GTID_NEXT= '")?;
+                let (_, rest) = line.split_once("GTID_NEXT= '")?;
                 rest.split('\'').next()?.parse().ok()
             });
             next.for_each(|gtid| found.insert(gtid));
