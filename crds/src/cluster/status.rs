@@ -132,6 +132,12 @@ pub struct MemberStatus {
     #[schemars(length(max = 1024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+
+    /// The last transactions that nobody acknowledged and that were removed from it after a failover: which,
+    /// and where on its volume their events are kept.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<String>,
 }
 
 /// What a member is.

@@ -24,6 +24,10 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     ("operator/topology", &["jiff", "serde", "thiserror"]),
     (
+        "operator/binlog",
+        &["topology", "crc32fast", "ruzstd", "thiserror"],
+    ),
+    (
         "operator/objects",
         &[
             "crds",

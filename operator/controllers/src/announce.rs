@@ -33,6 +33,7 @@ pub(crate) fn between(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> 
             .find(|said| said.name == member.name);
         notices.extend(self::member(said, member));
         notices.extend(filling(said, member));
+        notices.extend(removed(said, member));
     }
     notices
 }
@@ -155,6 +156,18 @@ fn filling(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> 
     })
 }
 
+/// Told once: its volume says it again with every report.
+fn removed(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
+    let is = now.removed.as_ref()?;
+    let was = before.and_then(|said| said.removed.as_ref());
+    (was != Some(is)).then(|| Notice {
+        is_warning: true,
+        reason: "TransactionsRemoved",
+        action: "Remove".into(),
+        note: format!("{}: {is}", now.name),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crds::cluster::MemberRole;
@@ -171,6 +184,7 @@ mod tests {
                 state: member.into(),
                 node: None,
                 because: None,
+                removed: None,
             }]),
             ..MySQLClusterStatus::default()
         }
@@ -200,6 +214,12 @@ mod tests {
         filling.members.as_mut().unwrap()[0].because = Some(filling::WORDS.into());
         assert_eq!(reasons(&fine, &filling), [("VolumeFilling", true)]);
         assert!(between(&filling, &filling).is_empty());
+        let mut removed = status("Healthy", "Serving");
+        for member in removed.members.iter_mut().flatten() {
+            member.removed = Some("1 transaction was removed".into());
+        }
+        assert_eq!(reasons(&fine, &removed), [("TransactionsRemoved", true)]);
+        assert!(between(&removed, &removed).is_empty());
         // On its way up nothing is wrong.
         let starting = status("Creating", "Starting");
         assert_eq!(reasons(&starting, &fine), [("StateChanged", false)]);

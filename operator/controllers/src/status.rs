@@ -131,6 +131,7 @@ fn member(
         said.and_then(|said| said.because.as_deref()),
         seen.and_then(|seen| seen.report.as_ref()),
     );
+    let is_heard = seen.is_some_and(|seen| seen.report.is_some());
     MemberStatus {
         name: name.to_owned(),
         role: match view.role {
@@ -142,6 +143,11 @@ fn member(
         state: view.state.as_str().to_owned(),
         node: node.map(|node| crate::cut(&node, NODE_LIMIT_BYTES)),
         because: because.map(|because| crate::cut(&because, BECAUSE_LIMIT_BYTES)),
+        removed: match &view.removed {
+            Some(removed) => Some(crate::cut(removed, BECAUSE_LIMIT_BYTES)),
+            // Its agent has not been heard since this controller began.
+            None => said.and_then(|said| said.removed.clone()).filter(|_| !is_heard),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agent's one loop: hears mysqld, its tasks and the controller, and decides what is begun next.
 //! Must not wait for anything but the next event: whatever may hang runs in a task of its own.
 
+mod disk;
 mod ending;
 mod job;
 mod orders;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use agent_api::server::{Clock, Order, Sampled};
 use kit::shutdown::Shutdown;
 use tokio::sync::{Notify, mpsc, watch};
+use topology::assignment::Assignment;
 use topology::report::{Disk, Process, TroubleKind};
 
 use crate::member::account::Fingerprints;
@@ -27,9 +29,11 @@ use crate::metrics::Metrics;
 use crate::mysqld::child::Exit;
 use crate::mysqld::start::{self, Prepared, Setup};
 use crate::promise::Promise;
+use crate::rejoin::{self, notes};
 use crate::volume;
 use job::Job;
 use pace::Pace;
+pub(crate) use publish::chain;
 use run::{InForce, Run, Task};
 
 /// Between looks at the time, the disk and files.
@@ -44,7 +48,8 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 
 /// What tasks tell the loop.
 pub(crate) enum Event {
-    Prepared(Result<Prepared, start::Error>),
+    /// For this assignment.
+    Prepared(Box<Assignment>, Result<Prepared, start::Error>),
     Ended(u64, Exit),
     Job(u64, job::Ended),
     Kept(orders::Kept),
@@ -74,6 +79,12 @@ pub(crate) struct Agent {
     /// Ends nobody asked for.
     restarts: u32,
     starts: Pace,
+    /// A primary whose mysqld crashed stays down since.
+    held_since: Option<Instant>,
+    /// Enough replicas were attached for another to take over, or that is not known.
+    may_be_replaced: bool,
+    /// Why what nobody acknowledged could not be cut off before this start.
+    uncut: Option<String>,
     steps: Pace,
     job: Option<Job>,
     jobs: u64,
@@ -129,6 +140,8 @@ impl Agent {
             clock.tick(),
         ));
         let (reports, reports_in) = watch::channel(first);
+        let mut told = publish::Told::default();
+        told.removed = notes::load(&setup.paths).map(|note| note.removed);
         let agent = Self {
             sessions: Sessions::new(setup.paths.clone()),
             setup,
@@ -139,6 +152,9 @@ impl Agent {
             runs: 0,
             restarts: 0,
             starts: Pace::of_starts(),
+            held_since: None,
+            may_be_replaced: true,
+            uncut: None,
             steps: Pace::of_steps(),
             job: None,
             jobs: 0,
@@ -156,7 +172,7 @@ impl Agent {
             disk_looked_at: None,
             looking_at_disk: None,
             disk_failure: None,
-            told: publish::Told::default(),
+            told,
             metrics,
             reports,
             events,
@@ -196,7 +212,7 @@ impl Agent {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Prepared(prepared) => self.prepared(prepared),
+            Event::Prepared(assignment, prepared) => self.prepared(&assignment, prepared),
             Event::Ended(run, exit) => self.ended(run, exit),
             Event::Job(id, ended) => self.job_ended(id, ended),
             Event::Kept(kept) => self.kept(kept),
@@ -233,23 +249,40 @@ impl Agent {
         let Some(assignment) = self.promise.assignment() else {
             return;
         };
-        let server = assignment.server.clone();
+        let (assignment, now) = (assignment.clone(), Instant::now());
+        let is_held = self.held_until(now).is_some_and(|until| until > now);
         let (setup, events) = (self.setup.clone(), self.events.clone());
-        self.starts.tried(Instant::now());
+        if !is_held {
+            self.starts.tried(now);
+        }
+        setup.is_outdated.store(false, Ordering::Relaxed);
         self.phase = Phase::Preparing(Task::spawn(async move {
-            let prepared = start::prepare(&setup, &server).await;
-            let _ = events.send(Event::Prepared(prepared)).await;
+            let prepared = start::prepare(&setup, &assignment, is_held).await;
+            let _ = events.send(Event::Prepared(Box::new(assignment), prepared)).await;
         }));
     }
 
-    fn prepared(&mut self, prepared: Result<Prepared, start::Error>) {
+    fn prepared(&mut self, assignment: &Assignment, prepared: Result<Prepared, start::Error>) {
+        let is_news = self.promise.assignment().is_some_and(|newest| {
+            rejoin::demotion(newest).is_some() && rejoin::demotion(assignment).is_none()
+        });
+        if is_news {
+            // Since then it was told what counts: it is compared with that first.
+            self.phase = Phase::Waiting(Instant::now());
+            return;
+        }
+        if let Err(start::Error::Held) = prepared {
+            return self.hold_down(Instant::now());
+        }
         let launched = prepared.and_then(|prepared| {
             let (child, log) = start::launch(&self.setup, &prepared.program)?;
             Ok((prepared, child, log))
         });
         self.marker = self.load_marker();
+        self.told.removed = notes::load(&self.setup.paths).map(|note| note.removed);
         match launched {
             Ok((prepared, child, log)) => {
+                self.held_since = None;
                 self.told.forget_start();
                 self.begin(prepared, child, log);
             }
@@ -268,6 +301,7 @@ impl Agent {
     ) {
         self.runs += 1;
         let number = self.runs;
+        self.uncut = prepared.uncut;
         self.sessions = Sessions::new(self.setup.paths.clone());
         tracing::info!(run = number, pid = child.pid(), version = %prepared.program.version, "mysqld is started");
         let nudge = Arc::new(Notify::new());
@@ -382,40 +416,6 @@ impl Agent {
     fn waited(&self) -> Option<Duration> {
         let began = self.run.as_ref()?.pulse.state().began?;
         Some(began.elapsed())
-    }
-
-    fn look_at_disk(&mut self) {
-        if self.looking_at_disk.is_none() {
-            let now = Instant::now();
-            self.looking_at_disk = Some(now);
-            self.disk_looked_at = Some(now);
-            let (paths, events) = (self.setup.paths.clone(), self.events.clone());
-            tokio::spawn(async move {
-                let looked = tokio::task::spawn_blocking(move || volume::look(&paths)).await;
-                let _ = events.send(Event::Disk(looked.ok())).await;
-            });
-        }
-    }
-
-    fn looked_at_disk(&mut self, looked: Option<volume::Looked>, now: Instant) {
-        self.looking_at_disk = None;
-        let Some(looked) = looked else {
-            return;
-        };
-        self.disk_failure = looked.failure;
-        self.disk = looked.room.or(self.disk);
-        let is_full = self.disk.is_some_and(|disk| disk.is_full());
-        let was_full = self.full_since.is_some();
-        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
-        // What failed for want of room is tried at once when there is some.
-        if was_full && !is_full {
-            tracing::info!("the volume has room again");
-            self.starts.reset();
-            self.steps.reset();
-            if matches!(self.phase, Phase::Waiting(_)) {
-                self.phase = Phase::Waiting(now);
-            }
-        }
     }
 
     fn load_marker(&self) -> Option<Marker> {

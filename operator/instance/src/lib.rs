@@ -9,6 +9,7 @@ mod mysqld;
 mod options;
 mod probes;
 mod promise;
+mod rejoin;
 mod secrets;
 mod volume;
 
@@ -74,6 +75,7 @@ async fn serve(options: Options) -> Result<(), Error> {
         paths: paths.clone(),
         reaper,
         is_initialising: Arc::default(),
+        is_outdated: Arc::default(),
     };
     let clock = Arc::new(Clock::default());
     let (orders, orders_in) = mpsc::channel(ORDERS_LIMIT);

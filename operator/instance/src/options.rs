@@ -46,6 +46,12 @@ pub(crate) struct Paths {
     pub(crate) assignment: PathBuf,
     /// Only the promised term, for a day on which the assignment cannot be read.
     pub(crate) term: PathBuf,
+    /// Binary logs of what was removed. No clone touches them.
+    pub(crate) archive: PathBuf,
+    /// What was removed last.
+    pub(crate) removed: PathBuf,
+    /// The last binary log when mysqld was started last.
+    pub(crate) started_on: PathBuf,
     /// A clone that was begun and has not been finished.
     pub(crate) clone: PathBuf,
     pub(crate) tls: PathBuf,
@@ -68,6 +74,9 @@ impl Paths {
             accepted: own.join("parameters.json"),
             assignment: own.join("assignment.json"),
             term: own.join("promised.json"),
+            archive: own.join("archive"),
+            removed: own.join("removed.json"),
+            started_on: own.join("started-on"),
             clone: own.join("clone.json"),
             tmp,
             own,

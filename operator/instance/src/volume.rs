@@ -163,7 +163,7 @@ fn is_no_failure(kind: io::ErrorKind) -> bool {
     )
 }
 
-fn room(path: &Path) -> Option<Disk> {
+pub(crate) fn room(path: &Path) -> Option<Disk> {
     let found = nix::sys::statvfs::statvfs(path).ok()?;
     let block = found.fragment_size();
     Some(Disk {

@@ -92,6 +92,41 @@ fn donor_list(donors: &[Donor]) -> String {
 }
 
 /// Replaces all data of this server by the donor's, over TLS. The server's identity stays.
+/// XA transactions that were prepared before a restart hold locks that a clone into this server would wait for,
+/// and fail. Rolls all of them back, without a word in the binary log; returns how many.
+pub async fn roll_back_prepared(session: &mut Session, deadline: Deadline) -> Result<usize, Error> {
+    const DOING: &str = "roll back prepared transactions";
+    let rows = session.rows(DOING, "XA RECOVER CONVERT XID", deadline).await?;
+    let statements = rows.iter().map(rollback);
+    let statements = statements.collect::<Result<Vec<String>, Error>>()?;
+    if !statements.is_empty() {
+        session
+            .run(DOING, "SET SESSION sql_log_bin = 0", deadline)
+            .await?;
+    }
+    for sql in &statements {
+        session.run(DOING, sql, deadline).await?;
+    }
+    Ok(statements.len())
+}
+
+/// The identifier's two parts stand behind one another, as hexadecimal digits.
+fn rollback(row: &Row) -> Result<String, Error> {
+    let format: i64 = row.parse("formatID")?;
+    let first: usize = row.parse("gtrid_length")?;
+    let data = row.text("data")?;
+    let digits = data.strip_prefix("0x").unwrap_or(data);
+    let parts = digits.split_at_checked(first.saturating_mul(2));
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match parts.filter(|_| is_hex) {
+        Some((one, two)) => Ok(format!("XA ROLLBACK X'{one}', X'{two}', {format}")),
+        None => {
+            let what = "the identifier is not what it says".to_owned();
+            Err(Error::wrong("roll back prepared transactions", what))
+        }
+    }
+}
+
 /// Whoever gives up waiting does not stop the clone.
 pub async fn clone_from(
     session: &mut Session,
@@ -232,5 +267,23 @@ mod tests {
             ),
             ("FILE COPY", 100, 40, 0)
         );
+    }
+
+    #[test]
+    fn a_prepared_transaction_is_named_by_its_parts() {
+        let row = |data| {
+            let columns = [
+                ("formatID", Some("1")),
+                ("gtrid_length", Some("2")),
+                ("data", Some(data)),
+            ];
+            Row::of(&columns)
+        };
+        assert_eq!(
+            rollback(&row("0x616263")).unwrap(),
+            "XA ROLLBACK X'6162', X'63', 1"
+        );
+        assert!(rollback(&row("0x61")).is_err());
+        assert!(rollback(&row("0x6162'6")).is_err());
     }
 }

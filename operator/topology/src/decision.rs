@@ -118,6 +118,9 @@ pub struct MemberView {
     pub state: MemberState,
     /// Why, where it is not plain: a sentence for a person.
     pub because: Option<String>,
+    /// What nobody acknowledged and was removed from its volume last: a sentence for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<String>,
     /// It serves as it should.
     pub is_ready: bool,
 }

@@ -44,6 +44,9 @@ pub struct Report {
     pub drift: BTreeMap<String, Drift>,
     /// Parameters that wait for a restart.
     pub awaiting_restart: BTreeSet<String>,
+    /// What nobody acknowledged and was removed from its volume, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removed>,
     /// What keeps it from its assignment, in words for a person; mysqld's own where it has some.
     pub troubles: Vec<Trouble>,
 }
@@ -170,7 +173,52 @@ impl Disk {
 
     /// Less than a twentieth, or too little for a few binary logs.
     pub fn is_nearly_full(&self) -> bool {
-        self.free_bytes < self.total_bytes / 20 || self.free_bytes < 64 << 20
+        self.free_bytes < self.nearly_full_bytes()
+    }
+
+    pub fn nearly_full_bytes(&self) -> u64 {
+        (self.total_bytes / 20).max(64 << 20)
+    }
+}
+
+/// Transactions that an old primary held beyond the cut: nobody was promised them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// With whose beginning its history was compared.
+    pub epoch: u64,
+    pub count: u64,
+    /// As `Removed::told` makes it.
+    pub transactions: String,
+    /// The folder on the volume with their events; `None` if there are none.
+    pub archive: Option<String>,
+    /// How many are not there, and why.
+    pub left_out: Option<String>,
+    pub how: Removal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Removal {
+    /// They were cut off the binary log before mysqld had committed them: it rolls them back.
+    Cut,
+    /// All data are replaced by another member's. `because`: why that could not be spared.
+    Copied { because: Option<String> },
+}
+
+impl Removed {
+    /// Of the set as text.
+    const TOLD_LIMIT_BYTES: usize = 400;
+
+    /// The set in a line that is short enough for a status.
+    pub fn told(transactions: &GtidSet) -> String {
+        let mut line = transactions.to_string().replace('\n', " ");
+        // Sets are plain ASCII.
+        if line.len() > Self::TOLD_LIMIT_BYTES {
+            line.truncate(Self::TOLD_LIMIT_BYTES);
+            line.push('…');
+        }
+        line
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason, Unfit, Wait};
+use crate::report::{Removal, Removed};
 
 fn list(names: &BTreeSet<String>) -> String {
     match names.len() {
@@ -178,5 +179,66 @@ impl fmt::Display for Refusal {
                 write!(f, "{primary} is to give its role up, and does so when {}", of_wait(*why))
             }
         }
+    }
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, are) = match self.count {
+            1 => ("transaction", "was"),
+            _ => ("transactions", "were"),
+        };
+        let (count, transactions) = (self.count, &self.transactions);
+        write!(
+            f,
+            "{count} {what} that nobody acknowledged ({transactions}) {are} "
+        )?;
+        if let Some(folder) = &self.archive {
+            write!(f, "archived in {folder} and ")?;
+        }
+        match &self.how {
+            Removal::Cut => f.write_str("removed, without a copy of all data")?,
+            Removal::Copied { because: None } => f.write_str("removed by a copy of all data")?,
+            Removal::Copied { because: Some(why) } => {
+                write!(f, "removed by a copy of all data, because {why}")?
+            }
+        }
+        match &self.left_out {
+            Some(left_out) => write!(f, "; {left_out}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_a_sentence() {
+        let mut removed = Removed {
+            epoch: 2,
+            count: 3,
+            transactions: "uuid:101-103".into(),
+            archive: Some("/data/holdfast/archive".into()),
+            left_out: None,
+            how: Removal::Cut,
+        };
+        assert_eq!(
+            removed.to_string(),
+            "3 transactions that nobody acknowledged (uuid:101-103) were archived in /data/holdfast/archive and \
+             removed, without a copy of all data"
+        );
+        removed.count = 1;
+        removed.archive = None;
+        removed.left_out = Some("1 of them are in no archive: it is full".into());
+        removed.how = Removal::Copied {
+            because: Some("it is a definition".into()),
+        };
+        assert_eq!(
+            removed.to_string(),
+            "1 transaction that nobody acknowledged (uuid:101-103) was removed by a copy of all data, because it is \
+             a definition; 1 of them are in no archive: it is full"
+        );
     }
 }

@@ -205,6 +205,7 @@ mod tests {
             write_age_ms: 0,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
+            removed: None,
             troubles: Vec::new(),
         }
     }

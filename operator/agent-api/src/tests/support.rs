@@ -355,6 +355,7 @@ pub(crate) fn report() -> Report {
         write_age_ms: 0,
         drift: Default::default(),
         awaiting_restart: Default::default(),
+        removed: None,
         troubles: Default::default(),
     }
 }

@@ -65,6 +65,7 @@ fn report(member: &str, is_open: bool) -> Report {
         write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: Vec::new(),
     }
 }
@@ -117,6 +118,7 @@ fn view(role: decision::MemberRole, state: MemberState, because: Option<&str>) -
         role,
         state,
         because: because.map(str::to_owned),
+        removed: None,
         is_ready: state == MemberState::Serving,
     }
 }

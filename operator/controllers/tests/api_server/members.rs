@@ -299,6 +299,7 @@ fn report(name: &str, server: &Server, is_receiving: bool) -> Report {
         write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: Vec::new(),
     }
 }

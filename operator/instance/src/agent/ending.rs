@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use topology::assignment::Role;
 use topology::report::TroubleKind;
 
-use super::run::Task;
+use super::run::{Run, Task};
 use super::{Agent, Event, GOOD_RUN, Phase};
 use crate::member::cloning::{self, Marker};
 use crate::member::close::{self, Closed};
@@ -15,6 +15,7 @@ use crate::member::sessions::Sessions;
 use crate::member::steps;
 use crate::mysqld::child::{Child, Exit};
 use crate::mysqld::data;
+use crate::rejoin;
 
 /// A clean end flushes the buffer pool. Nothing that was acknowledged depends on it.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
@@ -36,6 +37,9 @@ pub(crate) enum After {
 
 /// For the controller to make another the primary. Writes go on meanwhile.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(6);
+
+/// Who reads reports while no controller is there: the door for controllers, and probes.
+const READERS: usize = 2;
 
 impl Agent {
     /// A primary with replicas ends when another leads, if that comes about soon.
@@ -140,6 +144,7 @@ impl Agent {
         };
         self.job = None;
         let now = Instant::now();
+        self.may_be_replaced = self.has_successors(&run);
         let after = match self.phase {
             Phase::Stopping(after) => after,
             _ => After::Start,
@@ -170,6 +175,40 @@ impl Agent {
         if (after == After::GiveUp || is_ruined) && !self.is_shutting_down {
             self.give_up();
         }
+    }
+
+    /// A controller is there, or so many replicas were attached last that one of them could take over
+    /// without this one.
+    fn has_successors(&self, run: &Run) -> bool {
+        let record = self.promise.assignment().and_then(|kept| kept.record.as_ref());
+        let (Some(record), Some(seen)) = (record, &run.seen) else {
+            return true;
+        };
+        let source = seen.facts.semi_sync_source.as_ref();
+        let attached = usize::try_from(source.map_or(0, |source| source.clients)).unwrap_or(usize::MAX);
+        let others = record
+            .voters
+            .len()
+            .saturating_sub(usize::from(record.acknowledged_by));
+        let is_led = self.reports.receiver_count() > READERS;
+        is_led || (attached > 0 && attached >= others)
+    }
+
+    /// Until when a primary that crashed stays down. It needs nobody to get up again.
+    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
+        let limit = rejoin::patience(self.promise.assignment()?)?;
+        let since = self.held_since.unwrap_or(now);
+        self.may_be_replaced.then(|| since + limit)
+    }
+
+    pub(crate) fn hold_down(&mut self, now: Instant) {
+        if self.held_since.is_none() {
+            tracing::info!(
+                "mysqld crashed as a primary's: it stays down for a moment, since another may take over"
+            );
+        }
+        self.held_since.get_or_insert(now);
+        self.phase = Phase::Waiting(self.held_until(now).unwrap_or(now));
     }
 
     fn starts_are_many(&self) -> bool {

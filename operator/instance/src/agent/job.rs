@@ -97,6 +97,8 @@ impl Agent {
             paths: self.setup.paths.clone(),
             options: self.setup.options.clone(),
             is_cloning: self.is_cloning.clone(),
+            record: self.promise.assignment().and_then(|kept| kept.record.clone()),
+            uncut: self.uncut.clone(),
         };
         tracing::debug!(?steps, "steps");
         let taken = tools.take(steps.clone());

@@ -13,6 +13,7 @@ use super::run::Task;
 use super::{Agent, Event};
 use crate::member::steps;
 use crate::promise::{self, Promise};
+use crate::rejoin;
 
 /// For an old primary that does not answer, does not become read-only, or cannot write its orders down.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
@@ -151,6 +152,10 @@ impl Agent {
             };
             run.stale_before = tick;
             run.nudge.notify_one();
+        }
+        let newest = self.promise.assignment();
+        if newest.is_some_and(|newest| rejoin::demotion(newest).is_some()) {
+            self.setup.is_outdated.store(true, Ordering::Relaxed);
         }
         if matches!(self.phase, super::Phase::Waiting(_)) {
             self.phase = super::Phase::Waiting(Instant::now());

@@ -11,7 +11,7 @@ use sql::clone::Stage;
 use sql::status::{Channel, Facts, Plugin, Receiver};
 use topology::assignment::{Assignment, Role};
 use topology::report::{
-    Beat, Disk, Drift, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind,
+    Beat, Drift, Follows, Process, Proof, Removed, Report, ServerSeen, Trouble, TroubleKind,
 };
 
 use super::Agent;
@@ -27,12 +27,6 @@ use crate::mysqld::start;
 
 /// A commit that waits longer is told of.
 const WAIT_LIMIT: Duration = Duration::from_secs(2);
-/// A volume that is full for longer is told of: a statement that failed gives its room back at once.
-const FULL_LIMIT: Duration = Duration::from_secs(3);
-/// A write to the volume that takes longer is reported; a disk that is merely busy keeps within it.
-const OVERDUE: Duration = Duration::from_millis(500);
-/// One that takes longer is told to people.
-const HANG_LIMIT: Duration = Duration::from_secs(5);
 const SAMPLE_LIMIT: Duration = Duration::from_secs(4);
 const AGENT: &str = env!("CARGO_PKG_VERSION");
 
@@ -43,6 +37,7 @@ pub(crate) struct Told {
     pub(crate) certificates: u64,
     pub(crate) was_settled: bool,
     pub(crate) have_accounts_failed: bool,
+    pub(crate) removed: Option<Removed>,
     proved: Option<Proof>,
     drift: BTreeMap<String, Drift>,
     start: Option<Trouble>,
@@ -216,20 +211,11 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn trouble(kind: TroubleKind, what: &str) -> Trouble {
+pub(super) fn trouble(kind: TroubleKind, what: &str) -> Trouble {
     Trouble {
         kind,
         what: told(what),
     }
-}
-
-/// Without the room that is left, which changes all the time.
-fn full(disk: Disk) -> Trouble {
-    let size = disk.total_bytes >> 20;
-    trouble(
-        TroubleKind::DiskFull,
-        &format!("its volume ({size} MiB) is full: raise spec.storage.size"),
-    )
 }
 
 /// An error and its causes in a line.
@@ -274,6 +260,7 @@ pub(crate) fn first(member: &str, assignment: Option<&Assignment>, started: u64)
         write_age_ms: 0,
         drift: BTreeMap::new(),
         awaiting_restart: Default::default(),
+        removed: None,
         troubles: Vec::new(),
     };
     Sampled { report, started }
@@ -300,6 +287,7 @@ impl Agent {
             write_age_ms: self.write_age_ms(),
             drift: self.told.drift.clone(),
             awaiting_restart: run.map(|run| run.in_force.awaiting.clone()).unwrap_or_default(),
+            removed: self.told.removed.clone(),
             troubles: self.troubles(),
         };
         let waiting = run.and_then(|run| run.pulse.state().began);
@@ -386,33 +374,9 @@ impl Agent {
         }
     }
 
-    fn write_age_ms(&self) -> u64 {
-        let age = self.looking_at_disk.map(|since| since.elapsed());
-        age.filter(|age| *age > OVERDUE).map_or(0, milliseconds)
-    }
-
-    fn volume_failure(&self) -> Option<String> {
-        let is_hung = self
-            .looking_at_disk
-            .is_some_and(|since| since.elapsed() > HANG_LIMIT);
-        match (&self.disk_failure, is_hung) {
-            (_, true) => Some(format!(
-                "its volume takes no writes: one has hung for more than {} s; look at its storage",
-                HANG_LIMIT.as_secs()
-            )),
-            (Some(why), _) => Some(format!("its volume takes no writes: {why}; look at its storage")),
-            (None, _) => None,
-        }
-    }
-
     fn troubles(&self) -> Vec<Trouble> {
         let mut all: Vec<Trouble> = Vec::new();
-        let is_full = self.full_since.is_some_and(|since| since.elapsed() > FULL_LIMIT);
-        all.extend(self.disk.filter(|_| is_full).map(full));
-        all.extend(
-            self.volume_failure()
-                .map(|why| trouble(TroubleKind::VolumeFails, &why)),
-        );
+        all.extend(self.troubles_of_disk());
         all.extend(
             self.promise
                 .damage

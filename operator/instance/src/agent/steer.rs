@@ -15,6 +15,7 @@ use crate::member::execute::{Done, Failure};
 use crate::member::rules::Wrong;
 use crate::member::steps::{self, Ending, Step, View};
 use crate::mysqld::parameters;
+use crate::rejoin::notes;
 use sql::epoch;
 use sql::settings::{Setting, Value};
 
@@ -179,6 +180,9 @@ impl Agent {
         let is_clone = job.is_clone();
         let wrong = job.wrong();
         self.marker = self.load_marker();
+        if is_clone {
+            self.told.removed = notes::load(&self.setup.paths).map(|note| note.removed);
+        }
         self.is_cloning.store(self.marker.is_some(), Ordering::Relaxed);
         let tick = self.clock.tick();
         if let Some(run) = self.run.as_mut() {

@@ -7,7 +7,7 @@ use topology::gtid::Uuid;
 use crate::options::Paths;
 use crate::volume;
 
-const LIMIT_BYTES: u64 = 4_096;
+pub(crate) const LIMIT_BYTES: u64 = 4_096;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -11,6 +11,7 @@ use sql::users::Job;
 use sql::{Deadline, Session, clone, roles, status};
 use topology::assignment::Place;
 use topology::gtid::Uuid;
+use topology::record::Record;
 use topology::report::TroubleKind;
 
 use super::account;
@@ -20,7 +21,7 @@ use super::rules::Wrong;
 use super::sessions::{self, Sessions};
 use super::steps::{self, Step};
 use crate::options::{Options, Paths, text};
-use crate::secrets;
+use crate::{rejoin, secrets};
 
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// An applier that holds a part of a transaction takes a minute to stop; its workers can be killed.
@@ -37,6 +38,8 @@ pub(crate) enum Error {
     Account(#[from] account::Error),
     #[error(transparent)]
     Clone(#[from] cloning::Error),
+    #[error("failed to keep aside what nobody acknowledged")]
+    Rejoin(#[from] rejoin::Error),
     #[error("failed to read a password")]
     Secrets(#[from] secrets::Error),
     #[error("failed to become read-only within a second: a statement or a commit of a client holds it up")]
@@ -77,6 +80,9 @@ pub(crate) struct Tools {
     pub(crate) paths: Arc<Paths>,
     pub(crate) options: Arc<Options>,
     pub(crate) is_cloning: Arc<AtomicBool>,
+    pub(crate) record: Option<Record>,
+    /// Why what nobody acknowledged could not be cut off.
+    pub(crate) uncut: Option<String>,
 }
 
 impl Tools {
@@ -209,6 +215,7 @@ impl Tools {
     async fn clone(&self, session: &mut Session, donor: &Place, instead_of: Uuid) -> Result<Done, Error> {
         let deadline = Deadline::after(STEP_LIMIT);
         let credentials = self.sessions.credentials(Job::Clone)?;
+        self.keep_aside(session).await?;
         let before = clone::state(session, deadline).await?.map(|state| state.began);
         let marker = Marker {
             instead_of,
@@ -228,6 +235,7 @@ impl Tools {
         roles::set_offline(session, true, deadline).await?;
         roles::set_read_only(session, true, deadline).await?;
         roles::set_super_read_only(session, false, deadline).await?;
+        self.end_prepared().await?;
         let ended = clone::clone_from(session, &donor, &credentials, Deadline::after(CLONE_LIMIT)).await;
         if ended.is_err() && !session.is_closed() {
             roles::set_super_read_only(session, true, Deadline::after(STEP_LIMIT)).await?;
@@ -241,6 +249,29 @@ impl Tools {
         })
         .await?;
         Ok(Done::Copied)
+    }
+
+    /// What crash recovery left prepared would hold up the removal of the data.
+    async fn end_prepared(&self) -> Result<(), Error> {
+        let mut session = self.sessions.login(Job::Accounts).await?;
+        let ended = clone::roll_back_prepared(&mut session, Deadline::after(STEP_LIMIT)).await?;
+        if ended > 0 {
+            tracing::info!(ended, "prepared transactions were rolled back for a clone");
+        }
+        Ok(())
+    }
+
+    /// What nobody was promised, before it goes.
+    async fn keep_aside(&self, session: &mut Session) -> Result<(), Error> {
+        let facts = status::read(session, Deadline::after(STEP_LIMIT)).await?;
+        let Some(record) = self.record.clone() else {
+            return Ok(());
+        };
+        let (paths, because) = (self.paths.clone(), self.uncut.clone());
+        let all = facts.received_or_executed();
+        let kept = move || rejoin::before_copy(&paths, &record, &all, because);
+        let kept = tokio::task::spawn_blocking(kept).await;
+        Ok(kept.map_err(Error::Task)??)
     }
 
     async fn mark(&self, marker: Marker) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use topology::assignment::Server;
+use topology::assignment::{Assignment, Server};
 use topology::report::TroubleKind;
 
 use super::child::{self, Child, Reaper};
@@ -17,7 +17,7 @@ use super::parameters::{self, Parameters};
 use super::program::{self, Program};
 use crate::member::cloning;
 use crate::options::{Options, Paths, text};
-use crate::volume;
+use crate::{rejoin, volume};
 
 /// Parameters that hold for the life of a data directory.
 const FIXED_AT_CREATION: [&str; 2] = ["innodb_page_size", "lower_case_table_names"];
@@ -37,6 +37,10 @@ pub(crate) enum Error {
     Parameters(#[from] parameters::Error),
     #[error("failed to read what is known of a clone")]
     Clone(#[from] cloning::Error),
+    #[error("failed to see what an old primary left behind")]
+    Rejoin(#[from] rejoin::Error),
+    #[error("a primary that may be replaced stays down for a moment")]
+    Held,
     #[error("failed to start mysqld")]
     Start(#[from] child::Error),
     #[error("failed to pass on what mysqld says")]
@@ -52,9 +56,13 @@ impl Error {
             Error::TlsMissing(_) | Error::Data(data::Error::Secrets(_)) => TroubleKind::FilesMissing,
             Error::Data(_) => TroubleKind::InitialisationFailed,
             Error::Parameters(parameters::Error::Refused(_)) | Error::Start(_) => TroubleKind::DoesNotStart,
-            Error::Volume(_) | Error::Parameters(_) | Error::Clone(_) | Error::Pipe(_) | Error::Task => {
-                TroubleKind::Other
-            }
+            Error::Volume(_)
+            | Error::Parameters(_)
+            | Error::Clone(_)
+            | Error::Rejoin(_)
+            | Error::Held
+            | Error::Pipe(_)
+            | Error::Task => TroubleKind::Other,
         }
     }
 }
@@ -67,6 +75,8 @@ pub(crate) struct Setup {
     pub(crate) reaper: Reaper,
     /// Whether a data directory is being made now.
     pub(crate) is_initialising: Arc<AtomicBool>,
+    /// While a start is prepared, it was said that another is primary.
+    pub(crate) is_outdated: Arc<AtomicBool>,
 }
 
 impl Setup {
@@ -92,10 +102,25 @@ pub(crate) struct Prepared {
     pub(crate) parameters: Parameters,
     /// Why they are not those that were asked for.
     pub(crate) refused: Option<String>,
+    /// Why what nobody acknowledged could not be cut off.
+    pub(crate) uncut: Option<String>,
 }
 
 /// Whatever can be done again is done again: a crash in the middle costs time only.
-pub(crate) async fn prepare(setup: &Setup, server: &Server) -> Result<Prepared, Error> {
+/// `is_held`: it stays down if a crash left something that could be cut off once another is primary.
+pub(crate) async fn prepare(
+    setup: &Setup,
+    assignment: &Assignment,
+    is_held: bool,
+) -> Result<Prepared, Error> {
+    let (server, paths) = (&assignment.server, setup.paths.clone());
+    let has_open_log = move || is_held && rejoin::has_open_log(&paths);
+    if tokio::task::spawn_blocking(has_open_log)
+        .await
+        .map_err(|_| Error::Task)?
+    {
+        return Err(Error::Held);
+    }
     let program = program::find(&setup.reaper).await?;
     let paths = setup.paths.clone();
     let is_complete = tokio::task::spawn_blocking(move || on_disk(&paths))
@@ -117,11 +142,24 @@ pub(crate) async fn prepare(setup: &Setup, server: &Server) -> Result<Prepared, 
     let input = setup.input(server, &program);
     let (parameters, refused) = choose(&input, server, &program, &setup.reaper).await?;
     parameters::write(&input, &parameters)?;
+    let (paths, assignment) = (setup.paths.clone(), assignment.clone());
+    let uncut = tokio::task::spawn_blocking(move || rejoin::before_start(&paths, &assignment))
+        .await
+        .map_err(|_| Error::Task)?;
+    // Not marked as a start, which it may become only after another look.
+    if setup.is_outdated.load(Ordering::Relaxed) {
+        return Err(Error::Held);
+    }
+    let paths = setup.paths.clone();
+    tokio::task::spawn_blocking(move || rejoin::logs::mark_start(&paths))
+        .await
+        .map_err(|_| Error::Task)??;
     Ok(Prepared {
         program,
         server: server.clone(),
         parameters,
         refused,
+        uncut,
     })
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod founding;
 mod place;
 mod recovery;
+mod rejoin;
 mod settings;
 
 use std::sync::{Mutex, PoisonError};

@@ -204,6 +204,17 @@ impl Place {
             .unwrap()
     }
 
+    /// What the server's own tool reads from a log, by its way on the volume.
+    pub(crate) fn mysqlbinlog(&self, path: &str) -> String {
+        let mut command = Command::new("chroot");
+        command
+            .arg(root())
+            .args(["mysqlbinlog", "--no-defaults", "--base64-output=decode-rows"]);
+        let read = command.arg(format!("{}/{path}", self.inside)).output().unwrap();
+        assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+        String::from_utf8_lossy(&read.stdout).into_owned()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.outside.join("agent.log")).unwrap_or_default()
     }

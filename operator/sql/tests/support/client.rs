@@ -42,6 +42,63 @@ impl Client {
             .await
     }
 
+    pub(crate) async fn make_big_table(&mut self) -> Result<()> {
+        let sql = "CREATE TABLE big (a INT PRIMARY KEY AUTO_INCREMENT, b LONGBLOB)";
+        self.0.query_drop(sql).await
+    }
+
+    /// In one transaction: so many rows of a megabyte each, which do not compress.
+    pub(crate) async fn insert_megabytes(&mut self, count: u32) -> Result<()> {
+        self.0.query_drop("BEGIN").await?;
+        for _ in 0..count {
+            let sql = "INSERT INTO big (b) VALUES (REPEAT(RANDOM_BYTES(1024), 1024))";
+            self.0.query_drop(sql).await?;
+        }
+        self.0.query_drop("COMMIT").await
+    }
+
+    pub(crate) async fn prepare_xa(&mut self) -> Result<()> {
+        for sql in [
+            "XA START 'x'",
+            "INSERT INTO t (b) VALUES ('xa')",
+            "XA END 'x'",
+            "XA PREPARE 'x'",
+        ] {
+            self.0.query_drop(sql).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn make_other_table(&mut self) -> Result<()> {
+        self.0.query_drop("CREATE TABLE other (a INT PRIMARY KEY)").await
+    }
+
+    /// Commits at once, without waiting for anybody. Needs every right.
+    pub(crate) async fn insert_unwaiting(&mut self) -> Result<()> {
+        self.0
+            .query_drop("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+            .await?;
+        let sql = "INSERT INTO app.t (b) VALUES ('alone')";
+        self.0.query_drop(sql).await?;
+        // Else the engine would forget the commit with the process.
+        self.0.query_drop("FLUSH LOCAL ENGINE LOGS").await
+    }
+
+    /// Of all tables of the application.
+    pub(crate) async fn checksum(&mut self) -> Vec<(String, u64)> {
+        let tables: Vec<String> = self.0.query("SHOW TABLES IN app").await.unwrap();
+        let mut sums = Vec::new();
+        for table in tables {
+            let row: Option<(String, u64)> = self
+                .0
+                .query_first(format!("CHECKSUM TABLE app.{table}"))
+                .await
+                .unwrap();
+            sums.extend(row);
+        }
+        sums
+    }
+
     /// As many rows again.
     pub(crate) async fn double(&mut self) -> Result<()> {
         self.0.query_drop("INSERT INTO t (b) SELECT b FROM t").await

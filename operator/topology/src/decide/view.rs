@@ -32,6 +32,7 @@ pub(super) fn before_the_record(
             role: MemberRole::None,
             state,
             because,
+            removed: removed(member),
             is_ready: false,
         }
     };
@@ -65,8 +66,15 @@ fn view(scene: &Scene<'_>, name: &str) -> MemberView {
         role,
         state,
         because,
+        removed: removed(member),
         is_ready: state == MemberState::Serving,
     }
+}
+
+/// Its volume remembers it, and so does the last report of one that is out of sight.
+fn removed(member: Option<&Member>) -> Option<String> {
+    let removed = member?.report.as_ref()?.removed.as_ref()?;
+    Some(removed.to_string())
 }
 
 type Answer = (MemberState, Option<String>);

@@ -204,6 +204,7 @@ impl Pool {
             write_age_ms: 0,
             drift: BTreeMap::new(),
             awaiting_restart: Default::default(),
+            removed: None,
             troubles: Vec::new(),
         }
     }

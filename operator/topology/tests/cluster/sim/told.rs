@@ -66,6 +66,7 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
         write_age_ms: node.stalled_ms.unwrap_or(0),
         drift: BTreeMap::new(),
         awaiting_restart: BTreeSet::new(),
+        removed: None,
         troubles: (node.is_full.then(no_room).into_iter())
             .chain(node.told.trouble.clone())
             .collect(),
