@@ -122,6 +122,24 @@ words! {
     }
 }
 
+/// Nothing goes on before somebody or something else changes.
+const STALLED: &[Reason] = &[
+    Reason::SpecRefused,
+    Reason::QuorumLost,
+    Reason::HistoryDiverged,
+    Reason::ImageUnfit,
+    Reason::ResizeRefused,
+    Reason::VolumeFull,
+    Reason::VolumeFails,
+    Reason::PlanRefused,
+    Reason::DeadlineExceeded,
+    Reason::AwaitingApproval,
+    Reason::ClusterNotFound,
+    Reason::NotPossible,
+    Reason::TakenBack,
+    Reason::Superseded,
+];
+
 impl ConditionType {
     /// The reasons that this condition can have.
     pub const fn reasons(self) -> &'static [Reason] {
@@ -176,22 +194,7 @@ impl ConditionType {
                 Deleting,
                 Waiting,
             ],
-            Self::Stalled => &[
-                SpecRefused,
-                QuorumLost,
-                HistoryDiverged,
-                ImageUnfit,
-                ResizeRefused,
-                VolumeFull,
-                VolumeFails,
-                PlanRefused,
-                DeadlineExceeded,
-                AwaitingApproval,
-                ClusterNotFound,
-                NotPossible,
-                TakenBack,
-                Superseded,
-            ],
+            Self::Stalled => STALLED,
             Self::Suspended => &[SuspendedBySpec],
         }
     }

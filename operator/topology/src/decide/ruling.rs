@@ -166,13 +166,16 @@ fn quorum_lost(scene: &Scene<'_>) -> Option<Refusal> {
 }
 
 /// Whose volumes are full, and whose take no write for another reason.
-fn unwritable(scene: &Scene<'_>) -> (BTreeSet<String>, BTreeSet<String>) {
+fn volumes(scene: &Scene<'_>) -> impl Iterator<Item = Reason> {
     let names = scene.existing().into_iter();
     let names = names.filter(|name| scene.cannot_write(name));
-    names.partition(|name| {
+    let (full, failing): (BTreeSet<String>, BTreeSet<String>) = names.partition(|name| {
         let report = scene.connected(name).map(|(_, report)| report);
         report.is_some_and(Report::is_out_of_room)
-    })
+    });
+    let full = (!full.is_empty()).then_some(Reason::VolumesFull { members: full });
+    let failing = (!failing.is_empty()).then_some(Reason::VolumesFail { members: failing });
+    full.into_iter().chain(failing)
 }
 
 fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
@@ -188,13 +191,7 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     let Some((_, report)) = scene.connected(scene.primary()) else {
         return ClusterState::PrimaryUnavailable;
     };
-    let (full, failing) = unwritable(scene);
-    if !full.is_empty() {
-        decision.because.push(Reason::VolumesFull { members: full });
-    }
-    if !failing.is_empty() {
-        decision.because.push(Reason::VolumesFail { members: failing });
-    }
+    decision.because.extend(volumes(scene));
     if scene.cannot_write(scene.primary()) {
         return ClusterState::PrimaryUnavailable;
     }
