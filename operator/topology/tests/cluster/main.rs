@@ -343,6 +343,36 @@ fn volumes_that_fill_and_are_emptied_at_any_time_lose_nothing() {
 }
 
 #[test]
+fn volumes_and_servers_that_hang_at_any_time_lose_nothing() {
+    seeds::each(
+        "volumes_and_servers_that_hang_at_any_time_lose_nothing",
+        1_000,
+        &[],
+        |seed| {
+            let mut dice = Dice::new(29_000 + seed);
+            let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            keep_busy(&mut sim, &mut dice, 150, |sim, dice| {
+                for node in sim.nodes.values_mut() {
+                    if dice.one_in(20) {
+                        node.stalled_ms = node.stalled_ms.xor(Some(0));
+                    }
+                    if dice.one_in(20) {
+                        node.hung_ms = node.hung_ms.xor(Some(0));
+                    }
+                    node.is_cut ^= dice.one_in(30);
+                }
+            });
+            calm(&mut sim);
+            for node in sim.nodes.values_mut() {
+                (node.stalled_ms, node.hung_ms) = (None, None);
+            }
+            until_healthy(&mut sim, &mut dice, no_trouble);
+        },
+    );
+}
+
+#[test]
 fn a_single_member_whose_volume_is_lost_blocks_and_says_so() {
     let mut dice = Dice::new(4);
     let mut sim = Sim::new(1);
