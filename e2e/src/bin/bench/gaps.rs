@@ -2,7 +2,7 @@
 //! Must not keep a run that the checker finds something in: the measuring ends there.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -80,7 +80,7 @@ impl Gap {
         cluster.healthy(stage)?;
         let mut gaps = Vec::new();
         for number in 1..=self.runs {
-            let (run, told) = self.once(stage, &cluster, harm)?;
+            let (run, told) = once(stage, &cluster, harm, self.load)?;
             println!("{} {number}: {told}; {}", harm.name(), run.told());
             gaps.push(run.gap_ms);
             sheet.add(&harm.name(), load, run);
@@ -91,23 +91,55 @@ impl Gap {
         cluster.remove(stage)?;
         Ok(gaps)
     }
+}
 
-    fn once(&self, stage: &Stage, cluster: &Cluster<'_>, harm: Harm) -> Result<(Run, String)> {
-        let before = cluster.epoch(stage)?;
-        let load = Load::at_most(stage, cluster, self.load.per_second())?;
-        let fault = harm.befall(stage, cluster)?;
-        let moved = wait_until("another epoch", MOVED_WITHIN, || {
-            Ok(cluster.epoch(stage)? > before)
-        });
-        let moved = moved.map(drop).and_then(|()| load.goes_on());
-        heal(stage, fault)?;
-        moved.with_context(|| cluster.told(stage))?;
-        cluster.wait_healthy(stage)?;
-        let verdict = load.judge()?;
-        let told = load::clean(&verdict)?;
-        let gap = Duration::from_nanos(verdict.service.longest_gap_ns());
-        Ok((promotion(stage, cluster, millis(gap))?, told))
+/// One fault under load, healed and judged.
+fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Result<(Run, String)> {
+    let before = cluster.epoch(stage)?;
+    let load = Load::at_most(stage, cluster, amount.per_second())?;
+    let fault = harm.befall(stage, cluster)?;
+    let moved = wait_until("another epoch", MOVED_WITHIN, || {
+        Ok(cluster.epoch(stage)? > before)
+    });
+    let moved = moved.map(drop).and_then(|()| load.goes_on());
+    heal(stage, fault)?;
+    moved.with_context(|| cluster.told(stage))?;
+    cluster.wait_healthy(stage)?;
+    let verdict = load.judge()?;
+    let told = load::clean(&verdict)?;
+    let gap = Duration::from_nanos(verdict.service.longest_gap_ns());
+    Ok((promotion(stage, cluster, millis(gap))?, told))
+}
+
+/// Faults of the primary by chance, one after the other on one cluster, each judged.
+pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
+    let cluster = Cluster {
+        namespace: "bench-soak",
+        size: "8Gi",
+        ..Cluster::default()
+    };
+    cluster.healthy(stage)?;
+    let begun = Instant::now();
+    let harms = Harm::value_variants();
+    let mut rounds = 0_u64;
+    while begun.elapsed() < Duration::from_secs(u64::from(minutes) * 60) {
+        let harm = harms[usize::try_from(mixed(seed, rounds) % harms.len() as u64)?];
+        let (run, told) = once(stage, &cluster, harm, Amount::Some)
+            .with_context(|| format!("round {rounds} of seed {seed}: {}", harm.what()))?;
+        println!("{rounds} {}: {told}; {}", harm.what(), run.told());
+        rounds += 1;
     }
+    println!("seed {seed}: {rounds} rounds in {minutes} minutes, nothing lost, members equal after each");
+    cluster.remove(stage)
+}
+
+/// The same chance for the same seed and round (splitmix64).
+fn mixed(seed: u64, round: u64) -> u64 {
+    let step = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut mixed = seed.wrapping_add(step.wrapping_mul(round + 1));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn heal(stage: &Stage, fault: Option<faults::Fault>) -> Result<()> {

@@ -38,6 +38,13 @@ enum What {
     },
     /// Gaps between two acknowledged writes when something befalls the primary.
     Gap(Gap),
+    /// Faults of the primary by chance, one after the other, each judged.
+    Soak {
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// What the operator asks and writes at the API server while nothing happens, and its memory.
     Idle {
         #[arg(long, default_value_t = 10)]
@@ -66,6 +73,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.what {
         What::Birth { runs } => births(&stage, *runs),
         What::Gap(gap) => gap.measure(&stage),
+        What::Soak { minutes, seed } => gaps::soak(&stage, *minutes, *seed),
         What::Idle { minutes } => idle(&stage, *minutes),
         What::Plot { .. } => Ok(()),
     }

@@ -8,14 +8,14 @@ use e2e::harm::Harm;
 
 use crate::sheet::{Series, Sheet, percentile};
 
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 270.0;
-const RIGHT: f64 = 150.0;
+const WIDTH: f64 = 1_000.0;
+const LEFT: f64 = 300.0;
+const RIGHT: f64 = 220.0;
 const TOP: f64 = 64.0;
 const ROW: f64 = 34.0;
-const SHORTEST_MS: f64 = 50.0;
-const LONGEST_MS: f64 = 100_000.0;
-const TICKS_MS: [u64; 7] = [50, 100, 300, 1_000, 3_000, 10_000, 100_000];
+const SHORTEST_MS: f64 = 80.0;
+const LONGEST_MS: f64 = 40_000.0;
+const TICKS_MS: [u64; 6] = [100, 300, 1_000, 3_000, 10_000, 30_000];
 
 pub(crate) fn svg(sheet: &Sheet) -> String {
     let rows = sheet.series.len() as f64;
@@ -83,8 +83,8 @@ fn row(out: &mut String, series: &Series, y: f64) {
     let _ = writeln!(
         out,
         "<line x1=\"{middle:.1}\" x2=\"{middle:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"#c02020\" stroke-width=\"2\"/>\n\
-         <text x=\"16\" y=\"{:.1}\">{what}, load {}</text>\n<text x=\"{:.1}\" y=\"{:.1}\">p50 {half}, p99 {most} ms \
-         ({})</text>",
+         <text x=\"16\" y=\"{:.1}\">{what}, load {}</text>\n<text x=\"{:.1}\" y=\"{:.1}\">p50 {half}, p99 {most} ms, \
+         {} runs</text>",
         y - ROW * 0.42,
         y + ROW * 0.42,
         y + 4.0,
