@@ -121,6 +121,29 @@ mod tests {
     }
 
     #[test]
+    fn a_record_survives_being_written_and_read() {
+        for is_choosing in [false, true] {
+            let record = Record {
+                identity: IDENTITY.parse().unwrap(),
+                term: Term {
+                    epoch: 2,
+                    revision: 7,
+                },
+                primary: "orders-0".into(),
+                is_choosing,
+                handing_to: Some("orders-1".into()),
+                voters: BTreeMap::new(),
+                acknowledged_by: 1,
+                wait_for: 2,
+                cut: Some(set("epoch:1,old:1-5")),
+            };
+            let text = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
+            assert_eq!(text.contains("isChoosing"), is_choosing, "{text}");
+        }
+    }
+
+    #[test]
     fn only_data_without_this_epoch_are_compared_with_its_beginning() {
         let mut record = Record {
             identity: IDENTITY.parse().unwrap(),

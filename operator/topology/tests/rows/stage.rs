@@ -140,6 +140,12 @@ impl Stage {
             !is_claimed || decision.refused.is_empty(),
             "claimed and refused: {decision:#?}"
         );
+        let wanted = capture.spec.members();
+        let is_left_alone = decision.state == ClusterState::Suspended;
+        assert!(
+            is_left_alone || wanted.is_subset(&decision.plan.exist),
+            "members are missing in the plan: {decision:#?}"
+        );
         let mut text = words::of(&capture, &decision);
         if self.seen.iter().all(|(state, _)| *state != decision.state) {
             let words = words::of_status(&decision);
