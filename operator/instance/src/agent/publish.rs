@@ -279,7 +279,8 @@ impl Agent {
             assignment: self.promise.assignment().cloned(),
             is_settled,
             proved: self.told.proved,
-            is_founded: run.is_some_and(|run| run.is_founded),
+            // Told with facts that were read after it: the first epoch begins with what they say.
+            is_founded: run.is_some_and(|run| run.is_founded && run.fresh().is_some()),
             process: self.process(),
             server: seen.map(|seen| self.server_seen(seen)),
             server_age_ms: seen.map_or(0, |seen| milliseconds(seen.at.elapsed())),
