@@ -235,10 +235,7 @@ impl Agent {
             Phase::Unassigned if self.promise.assignment().is_some() => self.prepare(),
             Phase::Waiting(until) if until <= now => self.prepare(),
             Phase::Up => {
-                // A commit that takes long waits for a replica, or for the volume.
-                if self.waited().is_some_and(|waited| waited >= SLOW) {
-                    self.look_at_disk();
-                }
+                self.look_at_disk();
                 self.steer(now);
             }
             _ => {}
@@ -404,12 +401,7 @@ impl Agent {
     fn look_around(&mut self) {
         self.give_way_in_time();
         self.fence();
-        let is_due = self
-            .disk_looked_at
-            .is_none_or(|looked| looked.elapsed() >= DISK_PERIOD);
-        if is_due {
-            self.look_at_disk();
-        }
+        self.look_at_disk();
     }
 
     /// How long the agent's own commit has waited.

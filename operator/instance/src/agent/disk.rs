@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use topology::report::{Disk, Trouble, TroubleKind};
 
 use super::publish::{milliseconds, trouble};
-use super::{Agent, Event, Phase};
+use super::{Agent, DISK_PERIOD, Event, Phase, SLOW, TICK};
 use crate::volume;
 
 /// A volume that is full for longer is told of: a statement that failed gives its room back at once.
@@ -17,8 +17,14 @@ const OVERDUE: Duration = Duration::from_millis(500);
 const HANG_LIMIT: Duration = Duration::from_secs(5);
 
 impl Agent {
+    /// Now and then; a commit that takes long waits for a replica, or for the volume.
     pub(super) fn look_at_disk(&mut self) {
-        if self.looking_at_disk.is_none() {
+        let is_slow = self.waited().is_some_and(|waited| waited >= SLOW);
+        let period = if is_slow { TICK } else { DISK_PERIOD };
+        let is_due = self
+            .disk_looked_at
+            .is_none_or(|looked| looked.elapsed() >= period);
+        if is_due && self.looking_at_disk.is_none() {
             let now = Instant::now();
             self.looking_at_disk = Some(now);
             self.disk_looked_at = Some(now);

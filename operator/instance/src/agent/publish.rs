@@ -291,8 +291,7 @@ impl Agent {
             removed: self.told.removed.clone(),
             troubles: self.troubles(),
         };
-        let waiting = run.and_then(|run| run.pulse.state().began);
-        self.metrics.set(&report, waiting.map(|began| began.elapsed()));
+        self.metrics.set(&report, self.waited());
         // Without a server there is nothing that could be older than this moment.
         let started = seen.map_or_else(|| self.clock.tick(), |seen| seen.started);
         self.reports.send_replace(Arc::new(Sampled { report, started }));
@@ -438,9 +437,8 @@ impl Agent {
             let what = format!("mysqld runs without its plugin {}", plugin.name());
             trouble(TroubleKind::ImageUnfit, &what)
         }));
-        let began = run.pulse.state().began;
-        if let Some(waited) = began
-            .map(|began| began.elapsed())
+        if let Some(waited) = self
+            .waited()
             // Without room it waits for that.
             .filter(|waited| *waited > WAIT_LIMIT && self.full_since.is_none())
         {
