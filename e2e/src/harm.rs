@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use ground::faults::net::Direction;
-use ground::faults::{Disk, DiskFault, Fault, NetFault};
+use ground::faults::{Disk, DiskFault, Fault, Injected, NetFault};
 
 use crate::cluster::Cluster;
 use crate::stage::{Stage, wait_until};
@@ -68,8 +68,8 @@ impl Harm {
         }
     }
 
-    /// Does it. What is left to heal is handed over.
-    pub fn befall(self, stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Fault>> {
+    /// Does it. What is left to heal is handed over, and healed at the latest when it is dropped.
+    pub fn befall(self, stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Injected>> {
         let primary = cluster.primary(stage)?;
         let namespace = cluster.namespace;
         let fault = match self {
@@ -97,7 +97,7 @@ impl Harm {
                 fault: DiskFault::Frozen,
             },
         };
-        Ok(Some(fault.inject(stage.ground()?)?.keep()))
+        fault.inject(stage.ground()?).map(Some)
     }
 }
 

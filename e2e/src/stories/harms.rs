@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ground::faults::pod;
+use ground::faults::{Injected, pod};
 
 use super::endurance::under_load;
 use crate::cluster::Cluster;
@@ -47,9 +47,7 @@ fn befallen(stage: &Stage, namespace: &str, harm: Harm) -> Result<String> {
         load.goes_on()?;
         let after = cluster.primary(stage)?;
         claim(before != after, format!("another leads than {before}"))?;
-        if let Some(fault) = fault {
-            fault.heal(stage.ground()?)?;
-        }
+        fault.map_or(Ok(()), Injected::heal)?;
         Ok(format!("{}: {before}, then {after}", harm.what()))
     })
 }
@@ -75,7 +73,7 @@ pub(super) fn cut_off(stage: &Stage) -> Result<String> {
             Ok(mysqld()?.iter().all(|pid| !old.contains(pid)))
         })?;
         let closed = begun.elapsed().as_secs();
-        fault.heal(ground)?;
+        fault.heal()?;
         Ok(format!(
             "{after} took over from {before}, which closed itself {closed} s after it was cut off"
         ))

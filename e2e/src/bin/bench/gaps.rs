@@ -10,7 +10,7 @@ use e2e::cluster::Cluster;
 use e2e::harm::Harm;
 use e2e::load::{self, Load};
 use e2e::stage::{Stage, wait_until};
-use ground::faults;
+use ground::faults::Injected;
 
 use crate::sheet::{Run, Sheet, millis, spread};
 
@@ -98,12 +98,12 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
     let before = cluster.epoch(stage)?;
     let load = Load::at_most(stage, cluster, amount.per_second())?;
     let fault = harm.befall(stage, cluster)?;
-    let moved = wait_until("another epoch", MOVED_WITHIN, || {
+    wait_until("another epoch", MOVED_WITHIN, || {
         Ok(cluster.epoch(stage)? > before)
-    });
-    let moved = moved.map(drop).and_then(|()| load.goes_on());
-    heal(stage, fault)?;
-    moved.with_context(|| cluster.told(stage))?;
+    })
+    .with_context(|| cluster.told(stage))?;
+    load.goes_on()?;
+    fault.map_or(Ok(()), Injected::heal)?;
     cluster.wait_healthy(stage)?;
     let verdict = load.judge()?;
     let told = load::clean(&verdict)?;
@@ -140,10 +140,6 @@ fn mixed(seed: u64, round: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-fn heal(stage: &Stage, fault: Option<faults::Fault>) -> Result<()> {
-    fault.map_or(Ok(()), |fault| fault.heal(stage.ground()?))
 }
 
 /// Where the time of the last promotion went, as the status says.
