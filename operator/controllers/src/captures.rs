@@ -32,9 +32,9 @@ struct Shared {
 }
 
 impl Captures {
-    /// From now on there may be some.
-    pub(crate) fn lead(&self) {
-        self.shared.is_leading.store(true, Ordering::Relaxed);
+    /// Whether there may be some.
+    pub(crate) fn lead(&self, is_leading: bool) {
+        self.shared.is_leading.store(is_leading, Ordering::Relaxed);
     }
 
     pub(crate) fn slot(&self, key: Key) -> Slot {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_last_look_is_answered_as_it_was() {
         let captures = Captures::default();
-        captures.lead();
+        captures.lead(true);
         let mut slot = captures.slot(key("orders"));
         keep(&mut slot, 7);
         keep(&mut slot, 8);
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_cluster_without_a_look_is_said_to_have_none() {
         let captures = Captures::default();
-        captures.lead();
+        captures.lead(true);
         let mut slot = captures.slot(key("orders"));
         let asked = |path: &str| (captures.answer(path).status, captures.answer(path).body);
         let (status, body) = asked("/clusters/shop/orders");
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn no_more_clusters_are_kept_than_the_limit_says() {
         let captures = Captures::default();
-        captures.lead();
+        captures.lead(true);
         let mut slots: Vec<_> = (0..=CLUSTERS_LIMIT)
             .map(|n| captures.slot(key(&format!("c{n}"))))
             .collect();

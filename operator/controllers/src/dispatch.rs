@@ -2,6 +2,7 @@
 //! Must not look into a cluster, nor let one wait for another.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kit::lease::Leadership;
@@ -59,7 +60,7 @@ impl Dispatcher {
     }
 
     /// For ever. May be dropped at any point.
-    pub(crate) async fn run(&mut self, changes: &Changes) {
+    pub(crate) async fn run(&mut self, changes: &Changes) -> Infallible {
         let caches = &self.context.caches;
         let all = &caches.clusters.keys() | &caches.switchovers.keys();
         for key in all {

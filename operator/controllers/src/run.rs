@@ -1,6 +1,7 @@
-//! The controller as a process: waits to lead, looks after clusters, ends when it leads no more.
+//! The controller as a process: waits to lead, looks after clusters while it does, and waits again.
 //! Must not decide anything about a cluster.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use kit::client::{self, Clients};
 use kit::events::Events;
 use kit::http::{self, Answer};
-use kit::lease::{Candidate, Identity, Loss, Timing};
+use kit::lease::{Candidate, Identity, Keeper, Leadership, Loss, Timing};
 use kit::shutdown::{self, Shutdown};
 use objects::Inputs;
 use prometheus_client::registry::Registry;
@@ -28,6 +29,9 @@ const NAME: &str = "holdfast-controller";
 /// Loops end at once, and the lease is given back; whoever waits for that has not longer.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the metric learns whether we lead.
+const LEADING_PERIOD: Duration = Duration::from_millis(500);
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("failed to prepare for the end")]
@@ -40,7 +44,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("failed to go on: another process may lead by now")]
+    #[error("failed to leave all to the next leader within {END_TIMEOUT:?}")]
     Lost(#[source] Loss),
     #[error("failed to go on: a watch ended")]
     WatchEnded,
@@ -63,7 +67,7 @@ pub struct Options {
     pub inputs: Inputs,
 }
 
-/// Until it is asked to end, or does not lead any more: that is an error, and the process is to end.
+/// Until it is asked to end.
 pub async fn run(options: Options) -> Result<(), Error> {
     let shutdown = Shutdown::listen()?;
     let config = client::config(options.kubeconfig.as_deref()).await?;
@@ -80,9 +84,23 @@ pub async fn run(options: Options) -> Result<(), Error> {
         version = env!("CARGO_PKG_VERSION"),
         "the controller waits to lead"
     );
-    let identity = Identity::unique(&options.own_name);
-    let namespace = &options.own_namespace;
-    let candidate = Candidate::new(&clients.prompt, namespace, NAME, identity, Timing::default());
+    let candidate = {
+        let (client, namespace, name) = (
+            clients.prompt.clone(),
+            options.own_namespace.clone(),
+            options.own_name.clone(),
+        );
+        // Never the same twice: what the one before began is not the next one's.
+        move || {
+            Candidate::new(
+                &client,
+                &namespace,
+                NAME,
+                Identity::unique(&name),
+                Timing::default(),
+            )
+        }
+    };
     let events = Events::new(clients.patient.clone(), NAME, &options.own_name);
     let context = Context::new(
         clients,
@@ -109,32 +127,64 @@ pub async fn run(options: Options) -> Result<(), Error> {
 async fn follow_and_lead(
     context: Arc<Context>,
     scope: Scope,
-    candidate: Candidate,
+    candidate: impl Fn() -> Candidate,
     mut shutdown: Shutdown,
 ) -> Result<(), Error> {
     let changes = Arc::new(Changes::default());
     let mut watching = watches::start(&context, &changes, &scope);
-    let (leadership, mut keeper) = tokio::select! {
-        lead = candidate.acquire() => lead,
-        () = shutdown.requested() => return Ok(()),
-        Some(_) = watching.join_next() => return Err(Error::WatchEnded),
-    };
-    context.metrics.is_leading.set(1);
-    context.captures.lead();
-    let mut dispatcher = Dispatcher::new(context.clone(), leadership.clone());
-    let ended = tokio::select! {
-        loss = keeper.lost() => Err(Error::Lost(loss)),
-        () = shutdown.requested() => Ok(()),
-        Some(_) = watching.join_next() => Err(Error::WatchEnded),
-        () = async {
-            watches::listed(&context, &scope).await;
-            tracing::info!("all is listed");
-            dispatcher.run(&changes).await;
-        } => Err(Error::WatchEnded),
-    };
-    drop(watching);
-    ended?;
-    tracing::info!("ending");
+    loop {
+        let (leadership, mut keeper) = tokio::select! {
+            lead = candidate().acquire() => lead,
+            () = shutdown.requested() => return Ok(()),
+            Some(_) = watching.join_next() => return Err(Error::WatchEnded),
+        };
+        context.captures.lead(true);
+        let mut dispatcher = Dispatcher::new(context.clone(), leadership.clone());
+        let ended = tokio::select! {
+            loss = keeper.lost() => Ended::Lost(loss),
+            () = shutdown.requested() => Ended::Asked,
+            Some(_) = watching.join_next() => return Err(Error::WatchEnded),
+            never = tell_whether_leading(&context, &leadership) => match never {},
+            never = async {
+                watches::listed(&context, &scope).await;
+                tracing::info!("all is listed");
+                dispatcher.run(&changes).await
+            } => match never {},
+        };
+        context.metrics.is_leading.set(0);
+        context.captures.lead(false);
+        match ended {
+            Ended::Asked => {
+                tracing::info!("ending");
+                drop(watching);
+                give_back(dispatcher, keeper, leadership).await;
+                return Ok(());
+            }
+            Ended::Lost(loss) => {
+                tracing::warn!(%loss, "waits to lead again");
+                let left = tokio::time::timeout(END_TIMEOUT, dispatcher.end()).await;
+                left.map_err(|_| Error::Lost(loss))?;
+            }
+        }
+    }
+}
+
+enum Ended {
+    /// The process is to end.
+    Asked,
+    /// Somebody else leads, or may.
+    Lost(Loss),
+}
+
+/// For ever: a leader that is late with its renewal does nothing, and says so.
+async fn tell_whether_leading(context: &Context, leadership: &Leadership) -> Infallible {
+    loop {
+        context.metrics.is_leading.set(i64::from(leadership.is_held()));
+        tokio::time::sleep(LEADING_PERIOD).await;
+    }
+}
+
+async fn give_back(dispatcher: Dispatcher, keeper: Keeper, leadership: Leadership) {
     let handed_over = tokio::time::timeout(END_TIMEOUT, async {
         dispatcher.end().await;
         keeper.release(leadership).await
@@ -144,7 +194,6 @@ async fn follow_and_lead(
         Ok(Err(error)) => tracing::warn!(%error, "the lease runs out by itself"),
         Err(_) => tracing::warn!("the lease runs out by itself"),
     }
-    Ok(())
 }
 
 async fn serve(

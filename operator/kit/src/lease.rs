@@ -1,5 +1,5 @@
 //! Leadership: a Lease of Kubernetes, taken, renewed, released, and the token that proves it.
-//! Must not decide (lease/decision.rs does), and must not survive its loss: the caller exits.
+//! Must not decide (lease/decision.rs does), and must not survive its loss: whoever lost it begins anew.
 //!
 //! The token saves effort, it does not fence: a process may be frozen between asking `is_held`
 //! and acting on it, and a virtual machine may be stopped together with its clocks. What must not
@@ -94,7 +94,7 @@ impl Candidate {
     pub async fn acquire(mut self) -> (Leadership, Keeper) {
         loop {
             self.step().await;
-            if let Some(until) = self.memory.held_until() {
+            if let Some(until) = self.memory.held_until().filter(|until| self.now() < *until) {
                 tracing::info!(lease = self.name, identity = self.identity.as_str(), "leading");
                 let token = Leadership::new(self.origin, until);
                 let keeper = Keeper::start(self, token.clone());
@@ -135,7 +135,7 @@ impl Candidate {
     }
 
     async fn read(&mut self) {
-        let answer = client::call(self.call_timeout(), self.api.get_opt(&self.name)).await;
+        let answer = client::call(self.timing.call_timeout(), self.api.get_opt(&self.name)).await;
         self.saw(answer);
     }
 
@@ -144,7 +144,7 @@ impl Candidate {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = Some(NOBODY_YET.to_owned());
         }
-        let made = client::call(self.call_timeout(), self.api.create(&by_us(), &lease)).await;
+        let made = client::call(self.timing.call_timeout(), self.api.create(&by_us(), &lease)).await;
         self.saw(made.map(Some));
     }
 
@@ -161,7 +161,7 @@ impl Candidate {
 
     async fn write(&mut self, write: impl Future<Output = kube::Result<Lease>>) {
         let sent_at = self.now();
-        match client::call(self.call_timeout(), write).await {
+        match client::call(self.timing.call_timeout(), write).await {
             Ok(lease) => {
                 self.last_failure = None;
                 let now = self.now();
@@ -180,16 +180,6 @@ impl Candidate {
         }
         self.last_failure = Some(error.class());
         self.memory.failed(&self.timing, self.now());
-    }
-
-    /// No call outlives the term it is to prolong.
-    fn call_timeout(&self) -> Duration {
-        let limit = self.timing.call_timeout();
-        let left = self
-            .memory
-            .held_until()
-            .map(|until| until.saturating_sub(self.now()));
-        left.map_or(limit, |left| left.min(limit))
     }
 
     /// The lease in our name.
@@ -263,8 +253,7 @@ impl Keeper {
         }
     }
 
-    /// Resolves when leadership is lost, for good: the process is to exit. May be dropped and
-    /// called again.
+    /// Resolves when leadership is lost, for good. May be dropped and called again.
     pub async fn lost(&mut self) -> Loss {
         if self.loss.is_none() {
             let loss = (&mut self.task).await;
@@ -325,14 +314,11 @@ async fn keep(mut candidate: Candidate, token: Ending, mut released: oneshot::Re
             loss = candidate.step() => loss,
         };
         if let Some(loss) = loss {
-            tracing::error!(lease = candidate.name, %loss, "leading no more");
+            tracing::warn!(lease = candidate.name, %loss, "leading no more");
             return loss;
         }
         if let Some(until) = candidate.memory.held_until() {
             token.0.extend(until);
-        }
-        if !token.0.is_held() {
-            return Loss::NotRenewed;
         }
     }
 }

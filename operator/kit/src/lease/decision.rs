@@ -8,6 +8,10 @@
 //! the resource version it is based on, so that of two takers one fails, and a write that was
 //! held up on its way changes nothing that somebody else has changed since.
 //!
+//! Terms are short, so that the next one leads soon. Therefore a holder whose term has run out has
+//! only stopped: when it finds the lease in its own name still, nobody has held since, and it goes
+//! on with its next renewal. Anything else that it finds ends its leadership.
+//!
 //! What this rests on: the clocks of two hosts run at rates that differ by less than
 //! `duration / renew_deadline`, no clock stands still while its process runs, and only candidates
 //! write who holds. Anyone may touch the lease otherwise, or delete it. Absence has no version, so
@@ -69,17 +73,17 @@ pub(crate) enum Action {
     Renew { version: String },
     /// Nothing before then.
     Wait { until: Moment },
-    /// We held it and do no longer. Final.
+    /// We held it, and somebody else does or may since. Final.
     Lose(Loss),
 }
 
 /// Why leadership ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    #[error("the lease could not be renewed in time")]
-    NotRenewed,
     #[error("the lease is held by {holder:?}")]
     Overtaken { holder: String },
+    #[error("the lease was gone, or nobody's, when a renewal was late")]
+    Gone,
     #[error("the lease was released")]
     Released,
     #[error("the task that renews the lease ended")]
@@ -87,32 +91,35 @@ pub enum Loss {
 }
 
 pub(crate) fn decide(me: &str, timing: &Timing, memory: &Memory, now: Moment) -> Action {
-    if memory.held_until.is_some_and(|until| now >= until) {
-        return Action::Lose(Loss::NotRenewed);
-    }
     if now < memory.rest_until {
-        return wait(memory, memory.rest_until);
+        return Action::Wait {
+            until: memory.rest_until,
+        };
     }
     let Some((sighting, confirmed_at)) = memory.confirmed() else {
         return Action::Read;
     };
+    let (has_held, holds) = (memory.held_until.is_some(), memory.is_held(now));
     let Some(record) = &sighting.record else {
         // Making it in our name would be wrong if we did not hold: the request may arrive late,
         // when someone else does and the lease has been deleted once more.
-        return if memory.is_held() {
-            Action::Create
-        } else {
-            Action::Reserve
+        return match (has_held, holds) {
+            (_, true) => Action::Create,
+            (true, false) => Action::Lose(Loss::Gone),
+            (false, false) => Action::Reserve,
         };
     };
     let version = record.version.clone();
     // Ours without our knowing, too: a taking that seemed to fail had arrived.
-    if record.holder == me || (memory.is_held() && record.holder == NOBODY_YET) {
+    if record.holder == me || (holds && record.holder == NOBODY_YET) {
         return Action::Renew { version };
     }
-    if memory.is_held() {
+    if has_held {
         let holder = record.holder.clone();
-        return Action::Lose(Loss::Overtaken { holder });
+        return Action::Lose(match holder.as_str() {
+            "" | NOBODY_YET => Loss::Gone,
+            _ => Loss::Overtaken { holder },
+        });
     }
     let expires = sighting.since + timing.patience(record.duration);
     if record.holder.is_empty() || now >= expires {
@@ -132,23 +139,17 @@ fn look_again(timing: &Timing, expires: Moment, confirmed_at: Moment, now: Momen
     }
 }
 
-fn wait(memory: &Memory, until: Moment) -> Action {
-    let end = memory.held_until.unwrap_or(until);
-    Action::Wait {
-        until: until.min(end),
-    }
-}
-
 impl Memory {
     fn confirmed(&self) -> Option<(&Sighting, Moment)> {
         let sighting = self.sighting.as_ref()?;
         Some((sighting, sighting.confirmed_at?))
     }
 
-    pub(crate) fn is_held(&self) -> bool {
-        self.held_until.is_some()
+    pub(crate) fn is_held(&self, now: Moment) -> bool {
+        self.held_until.is_some_and(|until| now < until)
     }
 
+    /// How long our term lasts, or when it ended. Nothing if there was none.
     pub(crate) fn held_until(&self) -> Option<Moment> {
         self.held_until
     }
@@ -189,8 +190,7 @@ impl Memory {
             return self.failed(timing, now);
         }
         let until = sent_at + timing.renew_deadline();
-        let lapsed = self.held_until.is_some_and(|before| now >= before);
-        if now < until && !lapsed {
+        if now < until {
             self.held_until = Some(until);
         }
         self.rest_until = sent_at + timing.renew_period();

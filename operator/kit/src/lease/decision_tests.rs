@@ -154,27 +154,49 @@ fn a_leader_renews_against_what_it_wrote() {
 }
 
 #[test]
-fn a_leader_whose_renewals_fail_loses_at_the_deadline() {
+fn a_leader_whose_renewals_fail_stops_at_the_deadline_and_goes_on_if_nobody_led_since() {
     let mut memory = leader();
     memory.failed(&timing(), ms(103_500));
     assert_eq!(next(&memory, secs(104)), Action::Read);
     memory.failed(&timing(), ms(106_800));
-    // Wakes for its end, not after it.
-    assert_eq!(next(&memory, ms(106_800)), Action::Wait { until: secs(107) });
-    assert_eq!(next(&memory, secs(107)), Action::Lose(Loss::NotRenewed));
-    assert_eq!(next(&memory, secs(500)), Action::Lose(Loss::NotRenewed));
+    assert!(memory.is_held(ms(106_999)) && !memory.is_held(secs(107)));
+    assert_eq!(next(&memory, secs(500)), Action::Read);
+    memory.saw(Some(held_by(ME, "2")), secs(501));
+    assert_eq!(next(&memory, secs(501)), renew("2"));
+    memory.wrote(&timing(), held_by(ME, "3"), secs(501), secs(502));
+    assert_eq!(memory.held_until(), Some(secs(508)));
+    assert!(memory.is_held(secs(502)));
 }
 
 #[test]
-fn a_renewal_that_comes_too_late_does_not_help() {
+fn a_leader_that_was_late_is_lost_if_anybody_may_have_led_since() {
+    let late = |record: Option<Record>| {
+        let mut memory = leader();
+        memory.failed(&timing(), secs(107));
+        memory.saw(record, secs(110));
+        next(&memory, secs(110))
+    };
+    for nobody in ["", NOBODY_YET] {
+        assert_eq!(late(Some(held_by(nobody, "9"))), Action::Lose(Loss::Gone));
+    }
+    assert_eq!(late(None), Action::Lose(Loss::Gone));
+    let holder = "other".to_owned();
+    assert_eq!(
+        late(Some(held_by("other", "9"))),
+        Action::Lose(Loss::Overtaken { holder })
+    );
+}
+
+#[test]
+fn a_renewal_that_was_answered_after_its_term_gives_none() {
     let mut memory = leader();
-    memory.wrote(&timing(), held_by(ME, "3"), secs(106), ms(107_001));
-    assert_eq!(next(&memory, ms(107_001)), Action::Lose(Loss::NotRenewed));
-    // Nor does one that took longer than a term.
+    memory.wrote(&timing(), held_by(ME, "3"), secs(102), ms(109_001));
+    assert!(!memory.is_held(ms(109_001)));
+    assert_eq!(next(&memory, ms(109_001)), renew("3"));
     let mut memory = Memory::default();
     memory.saw(Some(held_by("", "1")), secs(100));
     memory.wrote(&timing(), held_by(ME, "2"), secs(100), secs(107));
-    assert!(!memory.is_held());
+    assert!(memory.held_until().is_none());
     assert_eq!(next(&memory, secs(107)), renew("2"));
 }
 
@@ -213,7 +235,7 @@ fn a_taking_that_seemed_to_fail_is_completed() {
     memory.saw(Some(held_by("", "7")), secs(100));
     memory.failed(&timing(), secs(102));
     memory.saw(Some(held_by(ME, "8")), secs(103));
-    assert!(!memory.is_held());
+    assert!(!memory.is_held(secs(103)));
     assert_eq!(next(&memory, secs(103)), renew("8"));
     memory.wrote(&timing(), held_by(ME, "9"), secs(103), secs(103));
     assert_eq!(memory.held_until(), Some(secs(110)));

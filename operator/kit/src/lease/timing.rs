@@ -29,7 +29,7 @@ pub enum Error {
 
 impl Timing {
     /// `duration` is what the others wait after the last renewal they saw; `renew_deadline` how
-    /// long we believe in ours. The fifth between them is for clocks that run at different rates.
+    /// long we act upon ours. The fifth between them is for clocks that run at different rates.
     pub fn new(
         duration: Duration,
         renew_deadline: Duration,
@@ -90,14 +90,14 @@ impl Timing {
 }
 
 impl Default for Timing {
-    /// A dead leader is replaced 6 to 7 seconds after its last renewal: a failover may wait for it. A live
-    /// one survives two renewals that hang.
+    /// A dead leader is replaced two to two and a half seconds after its last renewal: a failover may
+    /// wait for it. A live one survives a renewal that hangs; two make it stop until it is heard again.
     fn default() -> Self {
         Self {
-            duration: Duration::from_secs(6),
-            renew_deadline: Duration::from_millis(4800),
-            renew_period: Duration::from_secs(1),
-            call_timeout: Duration::from_millis(1500),
+            duration: Duration::from_secs(2),
+            renew_deadline: Duration::from_millis(1600),
+            renew_period: Duration::from_millis(500),
+            call_timeout: Duration::from_millis(900),
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_default_is_safe() {
         let default = Timing::default();
-        assert_eq!(of(6_000, 4_800, 1_000, 1_500), Ok(default));
+        assert_eq!(of(2_000, 1_600, 500, 900), Ok(default));
     }
 
     #[test]
@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn the_longer_promise_counts_within_reason() {
         let timing = Timing::default();
-        assert_eq!(timing.patience(None), ms(6_000));
-        assert_eq!(timing.patience(Some(ms(1_000))), ms(6_000));
+        assert_eq!(timing.patience(None), ms(2_000));
+        assert_eq!(timing.patience(Some(ms(1_000))), ms(2_000));
         assert_eq!(timing.patience(Some(ms(30_000))), ms(30_000));
         assert_eq!(timing.patience(Some(ms(1_000_000_000))), ms(60_000));
     }

@@ -17,7 +17,7 @@ use super::decision::Moment;
 /// ```
 ///
 /// What was begun while it was held may end when it is not: whatever must not happen twice needs
-/// an epoch besides.
+/// an epoch besides. While a renewal is late it says no, and yes again when nobody has led since.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     term: Arc<Term>,
@@ -28,7 +28,7 @@ pub struct Leadership {
 struct Term {
     origin: Instant,
     until_micros: AtomicU64,
-    /// Never taken back, so that a token that once said no never says yes again.
+    /// Lost, or given back. Never taken back.
     has_ended: AtomicBool,
 }
 
@@ -56,11 +56,7 @@ impl Leadership {
         }
         let until = Duration::from_micros(term.until_micros.load(Ordering::SeqCst));
         let remaining = until.saturating_sub(term.origin.elapsed());
-        if remaining.is_zero() {
-            self.end();
-            return None;
-        }
-        Some(remaining)
+        (!remaining.is_zero()).then_some(remaining)
     }
 
     pub(super) fn extend(&self, until: Moment) {
@@ -89,7 +85,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn time_alone_ends_it_for_good() {
+    async fn time_alone_ends_a_term_and_a_renewal_begins_another() {
         let token = Leadership::new(Instant::now(), 5 * SECOND);
         let copy = token.clone();
         assert_eq!(copy.remaining(), Some(5 * SECOND));
@@ -98,9 +94,8 @@ mod tests {
         assert_eq!(copy.remaining(), Some(5 * SECOND));
         tokio::time::advance(5 * SECOND).await;
         assert!(!copy.is_held());
-        // A renewal that comes too late does not bring it back.
         token.extend(20 * SECOND);
-        assert!(!token.is_held() && !copy.is_held());
+        assert!(token.is_held() && copy.is_held());
     }
 
     #[tokio::test(start_paused = true)]
@@ -110,6 +105,7 @@ mod tests {
         let copy = token.clone();
         assert!(token.copies() == 2 && copy.is_held());
         token.end();
+        token.extend(20 * SECOND);
         assert!(!copy.is_held() && copy.remaining().is_none());
     }
 }

@@ -160,18 +160,21 @@ async fn cut_off(world: World, line: Line) {
     let (other_token, _keeper, led) = soon("the other leads", other).await.unwrap();
     assert!(!token.is_held() && other_token.is_held());
     let ended = soon("the end", watcher).await.unwrap();
-    let loss = soon("the loss", keeper.lost()).await;
     println!(
         "{line:?}: the token ended {} ms, the other led {} ms after the cut",
         (ended - cut).as_millis(),
         (led - cut).as_millis()
     );
     assert!(ended < led);
-    assert_eq!(loss, Loss::NotRenewed);
-    // Back again, it does not lead again.
+    // Back again, it learns that it does not lead.
     proxy.turn(Line::Up);
+    let loss = soon("the loss", keeper.lost()).await;
+    assert!(
+        matches!(&loss, Loss::Overtaken { holder } if holder.starts_with("b_")),
+        "{loss}"
+    );
     let error = soon("the release", keeper.release(token)).await.unwrap_err();
-    assert!(matches!(error, Error::Lost(Loss::NotRenewed)), "{error}");
+    assert!(matches!(error, Error::Lost(Loss::Overtaken { .. })), "{error}");
     assert!(holder(&world).await.unwrap().starts_with("b_"));
 }
 
@@ -202,6 +205,23 @@ fn a_short_cut_costs_nothing() {
         .await;
         assert!(token.is_held() && !other.is_finished());
         other.abort();
+    });
+}
+
+#[test]
+fn a_holder_that_was_cut_off_for_long_goes_on_if_nobody_led_meanwhile() {
+    in_namespace(|world| async move {
+        install(&world).await;
+        let proxy = Proxy::before(&world.config).await;
+        let (token, mut keeper) = soon("leading", candidate(&proxy.config, &world, "a").acquire()).await;
+        proxy.turn(Line::Silent);
+        until("the token says no", || !token.is_held()).await;
+        proxy.turn(Line::Up);
+        until("the token says yes", || token.is_held()).await;
+        let began = Instant::now();
+        let lost = tokio::time::timeout(2 * timing().duration(), keeper.lost()).await;
+        assert!(lost.is_err(), "lost after {:?}: {lost:?}", began.elapsed());
+        assert!(token.is_held());
     });
 }
 
