@@ -9,5 +9,6 @@ pub mod harm;
 pub mod install;
 pub mod load;
 pub mod operator;
+pub mod pair;
 pub mod stage;
 pub mod stories;

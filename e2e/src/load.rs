@@ -1,11 +1,14 @@
 //! The workload checker against a cluster's Service, from outside all nodes.
 //! Must not judge by itself: the checker's verdict is read, never made.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use checker::event::{Event, Outcome};
+use checker::history::Reader;
 use checker::verdict::{Kind, Verdict};
 use nix::sys::signal::Signal;
 
@@ -129,8 +132,40 @@ impl Drop for Load<'_> {
     }
 }
 
+/// So many clients write one commit after the other for a while: how long each commit took that was acknowledged.
+pub fn commits(stage: &Stage, login: &Login, clients: u32, seconds: u64) -> Result<Vec<Duration>> {
+    let file = format!("holdfast-commits-{}.jsonl", std::process::id());
+    let history = std::env::temp_dir().join(file);
+    ground::cache::remove(&history)?;
+    program(stage, login, "setup", &[])?.run()?;
+    let (path, clients) = (history.display().to_string(), clients.to_string());
+    let lasts = format!("{seconds}s");
+    let args = ["--clients", &clients, "--history", &path, "--duration", &lasts];
+    program(stage, login, "run", &args)?.run()?;
+    let mut begun = HashMap::new();
+    let mut took = Vec::new();
+    for stamped in Reader::open(&history)? {
+        let stamped = stamped?;
+        match stamped.event {
+            Event::Invoke { id, op } if op.writes() => drop(begun.insert(id, stamped.at_ns)),
+            Event::Complete(done) => {
+                let begun = begun.remove(&done.id).filter(|_| done.outcome == Outcome::Ok);
+                took.extend(begun.map(|at| Duration::from_nanos(stamped.at_ns.saturating_sub(at))));
+            }
+            _ => {}
+        }
+    }
+    ground::cache::remove(&history)?;
+    Ok(took)
+}
+
 /// The checker, its password in its environment.
-fn program(stage: &Stage, login: &Login, command: &str, args: &[&str]) -> Result<ground::shell::Cmd> {
+pub(crate) fn program(
+    stage: &Stage,
+    login: &Login,
+    command: &str,
+    args: &[&str],
+) -> Result<ground::shell::Cmd> {
     let program = stage.ground()?.record.checker.display().to_string();
     let mut argv = vec![
         program.as_str(),

@@ -1,6 +1,7 @@
 //! The list of stories, each with what it needs.
 //! Must not tell any of them: they are below.
 
+mod acks;
 mod api;
 mod birth;
 mod care;
@@ -122,6 +123,10 @@ pub const ALL: &[Story] = &[
     on_ground(
         "a power cut loses what was only written, not what was synced",
         checker::power_cut,
+    ),
+    long(
+        "source and replica lose power: what was acknowledged is in the relay log, if it is synced",
+        acks::both_lose_power,
     ),
     on_ground("every rule of the API on the real server", api::rules),
     on_ground("explain, diff, wait, columns, two managers", api::tools),

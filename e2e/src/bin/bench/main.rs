@@ -1,6 +1,7 @@
 //! Measures on the proving ground: births, gaps between acknowledged writes, idle minutes.
 //! Must not judge: it prints distributions, and whether the checker found anything.
 
+mod commits;
 mod gaps;
 mod plot;
 mod sheet;
@@ -45,6 +46,15 @@ enum What {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// How long a commit takes, in pairs of rounds that differ in one thing.
+    Commits {
+        what: commits::Of,
+        #[arg(long, default_value_t = 10)]
+        pairs: u32,
+        /// How long each round lasts.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// What the operator asks and writes at the API server while nothing happens, and its memory.
     Idle {
         #[arg(long, default_value_t = 10)]
@@ -74,6 +84,7 @@ fn run(cli: &Cli) -> Result<()> {
         What::Birth { runs } => births(&stage, *runs),
         What::Gap(gap) => gap.measure(&stage),
         What::Soak { minutes, seed } => gaps::soak(&stage, *minutes, *seed),
+        What::Commits { what, pairs, seconds } => commits::measure(&stage, *what, *pairs, *seconds),
         What::Idle { minutes } => idle(&stage, *minutes),
         What::Plot { .. } => Ok(()),
     }
