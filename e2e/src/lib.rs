@@ -10,5 +10,6 @@ pub mod install;
 pub mod load;
 pub mod operator;
 pub mod pair;
+mod reading;
 pub mod stage;
 pub mod stories;

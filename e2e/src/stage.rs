@@ -2,6 +2,7 @@
 //! Must not know any story.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,8 @@ use ground::shell::{Cmd, cmd};
 use ground::spec::Unit;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+
+use crate::reading::Reading;
 
 /// Namespaces of stories carry it, so that a killed run is cleaned by the next.
 pub const STORY_LABEL: &str = "holdfast.dev/story";
@@ -45,6 +48,8 @@ impl Default for Images {
 pub struct Stage {
     ground: Option<Ground>,
     kubeconfig: PathBuf,
+    /// Opened by the first that reads.
+    reading: Mutex<Option<Arc<Reading>>>,
     /// The images in use.
     pub images: Images,
 }
@@ -55,6 +60,7 @@ impl Stage {
         Self {
             kubeconfig: ground.paths.kubeconfig(),
             ground: Some(ground),
+            reading: Mutex::default(),
             images,
         }
     }
@@ -64,6 +70,7 @@ impl Stage {
         Self {
             ground: None,
             kubeconfig,
+            reading: Mutex::default(),
             images,
         }
     }
@@ -100,10 +107,23 @@ impl Stage {
             .map(drop)
     }
 
-    /// One object as JSON.
+    /// One object or a list of them as JSON, by the words of `kubectl get`.
     pub fn get(&self, line: &str) -> Result<Value> {
+        if let Some(read) = self.reading()?.get(line) {
+            return read;
+        }
         let text = self.k(&format!("get {line} -o json")).output()?;
         serde_json::from_str(&text).context("failed to parse what kubectl printed")
+    }
+
+    fn reading(&self) -> Result<Arc<Reading>> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = &*reading {
+            return Ok(open.clone());
+        }
+        let open = Arc::new(Reading::open(&self.kubeconfig)?);
+        *reading = Some(open.clone());
+        Ok(open)
     }
 
     /// A shell line inside a container of a pod.

@@ -32,7 +32,7 @@ pub(crate) enum Error {
     Apply(#[from] apply::Error),
     #[error(transparent)]
     Endpoint(#[from] endpoints::Error),
-    #[error("failed to go on: this process does not lead any more")]
+    #[error("failed to go on: this process does not lead now")]
     NotLeading,
 }
 
