@@ -69,3 +69,13 @@ pub(crate) async fn stop_applier(sessions: &Sessions, session: &mut Session) -> 
     );
     Ok(replication::stop_applier(session, Deadline::after(LIMIT)).await?)
 }
+
+/// Before mysqld is asked to end: it would wait a minute for the rest of a transaction whose receiver it has
+/// ended itself.
+pub(crate) async fn stop_replication(sessions: &Sessions, mysqld: &Child) -> Result<(), Error> {
+    let mut session = sessions.take().await?;
+    stop_receiver(sessions, mysqld, &mut session).await?;
+    stop_applier(sessions, &mut session).await?;
+    sessions.keep(session).await;
+    Ok(())
+}
