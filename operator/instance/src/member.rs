@@ -6,6 +6,7 @@ pub(crate) mod beats;
 pub(crate) mod cloning;
 pub(crate) mod close;
 pub(crate) mod execute;
+pub(crate) mod halt;
 pub(crate) mod rules;
 pub(crate) mod sampling;
 pub(crate) mod sessions;

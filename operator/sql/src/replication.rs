@@ -100,6 +100,17 @@ pub async fn stop_receiver(session: &mut Session, deadline: Deadline) -> Result<
         .map(|_| ())
 }
 
+/// The system's numbers of receivers that are connecting. It may be asked while they are being stopped.
+pub async fn connecting_receivers(session: &mut Session, deadline: Deadline) -> Result<Vec<i32>, Error> {
+    let doing = "find receivers that are connecting";
+    // A receiver that is connecting has no THREAD_ID in the table of receivers.
+    let sql = "SELECT THREAD_OS_ID AS id FROM performance_schema.threads \
+         WHERE NAME = 'thread/sql/replica_io' AND THREAD_OS_ID IS NOT NULL AND EXISTS (\
+         SELECT 1 FROM performance_schema.replication_connection_status WHERE SERVICE_STATE = 'CONNECTING')";
+    let rows = session.rows(doing, sql, deadline).await?;
+    rows.iter().map(|row| row.parse("id")).collect()
+}
+
 pub async fn start_applier(session: &mut Session, deadline: Deadline) -> Result<(), Error> {
     session
         .run("start the applier", "START REPLICA SQL_THREAD", deadline)

@@ -11,6 +11,7 @@ use super::run::{Run, Task};
 use super::{Agent, Event, GOOD_RUN, Phase};
 use crate::member::cloning::{self, Marker};
 use crate::member::close::{self, Closed};
+use crate::member::halt;
 use crate::member::sessions::Sessions;
 use crate::member::steps;
 use crate::mysqld::child::{Child, Exit};
@@ -21,6 +22,8 @@ use crate::rejoin;
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// For ending clients and becoming read-only, which have limits of their own.
 const CLOSE_LIMIT: Duration = Duration::from_secs(8);
+/// For ending a receiver, and an applier that may have to roll back what it had begun.
+const HALT_LIMIT: Duration = Duration::from_secs(5);
 /// So often may mysqld fail to start on data that a clone had begun to replace.
 const RUINED_STARTS_LIMIT: u32 = 3;
 
@@ -91,9 +94,16 @@ impl Agent {
         run.is_ending = true;
         // The agent's own write must not be the commit that waits.
         run.goal.send_replace(None);
-        let has_clients = run.has_answered() || run.is_refused;
-        let (child, sessions) = (run.child.clone(), self.sessions.clone());
-        run.tasks.push(Task::spawn(stop(child, sessions, has_clients)));
+        let stop = Stop {
+            child: run.child.clone(),
+            sessions: self.sessions.clone(),
+            has_clients: run.has_answered() || run.is_refused,
+            is_replica: run
+                .seen
+                .as_ref()
+                .is_some_and(|seen| steps::channel(&seen.facts).is_some()),
+        };
+        run.tasks.push(Task::spawn(stop.run()));
         self.phase = Phase::Stopping(after);
     }
 
@@ -234,19 +244,54 @@ impl Agent {
     }
 }
 
-/// Clients first, then writes, then mysqld: with SIGTERM if it was seen that no commit waits.
-async fn stop(child: Child, sessions: Sessions, has_clients: bool) {
-    let is_closed = !has_clients || is_closed(&sessions).await;
-    match is_closed {
-        true => child.signal(Signal::SIGTERM),
-        false => {
-            tracing::warn!("mysqld could not be closed in time: it is killed, so that nobody is lied to");
-            child.signal(Signal::SIGKILL);
+/// How a run of mysqld is brought to its end.
+struct Stop {
+    child: Child,
+    sessions: Sessions,
+    has_clients: bool,
+    is_replica: bool,
+}
+
+impl Stop {
+    /// Clients first, then writes, then what replicates, then mysqld: with SIGTERM if it was seen that no commit
+    /// waits, and that no applier will make it wait. SIGKILL takes nothing from anybody: whoever waits is told
+    /// nothing, and what a replica has acknowledged is in its relay log, on the disk, and applied after the next
+    /// start.
+    async fn run(self) {
+        let is_closed = !self.has_clients || is_closed(&self.sessions).await;
+        let is_ready = is_closed && (!self.is_replica || self.is_halted().await);
+        match (is_closed, is_ready) {
+            (_, true) => self.child.signal(Signal::SIGTERM),
+            (true, false) => {
+                tracing::warn!(
+                    "the applier does not stop: mysqld is killed, and applies the rest when it is started"
+                );
+                self.child.signal(Signal::SIGKILL);
+            }
+            (false, false) => {
+                tracing::warn!("mysqld could not be closed in time: it is killed, so that nobody is lied to");
+                self.child.signal(Signal::SIGKILL);
+            }
+        }
+        if tokio::time::timeout(STOP_LIMIT, self.child.ended())
+            .await
+            .is_err()
+        {
+            tracing::warn!("mysqld does not end: it is killed");
+            self.child.signal(Signal::SIGKILL);
         }
     }
-    if tokio::time::timeout(STOP_LIMIT, child.ended()).await.is_err() {
-        tracing::warn!("mysqld does not end: it is killed");
-        child.signal(Signal::SIGKILL);
+
+    async fn is_halted(&self) -> bool {
+        let halting = halt::stop_replication(&self.sessions, &self.child);
+        match tokio::time::timeout(HALT_LIMIT, halting).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "replication could not be stopped");
+                false
+            }
+            Err(_) => false,
+        }
     }
 }
 

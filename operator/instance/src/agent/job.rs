@@ -92,7 +92,11 @@ impl Job {
 
 impl Agent {
     pub(crate) fn begin_steps(&mut self, steps: Vec<Step>, app: u64, certificates: u64) {
+        let Some(run) = &self.run else {
+            return;
+        };
         let tools = Tools {
+            mysqld: run.child.clone(),
             sessions: self.sessions.clone(),
             paths: self.setup.paths.clone(),
             options: self.setup.options.clone(),

@@ -17,15 +17,15 @@ use topology::report::TroubleKind;
 use super::account;
 use super::cloning::{self, Marker};
 use super::close::{self, Closed};
+use super::halt;
 use super::rules::Wrong;
 use super::sessions::{self, Sessions};
 use super::steps::{self, Step};
+use crate::mysqld::child::Child;
 use crate::options::{Options, Paths, text};
 use crate::{rejoin, secrets};
 
 const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// An applier that holds a part of a transaction takes a minute to stop; its workers can be killed.
-const STOP_LIMIT: Duration = Duration::from_millis(300);
 /// A round of waiting; the next one begins with new facts.
 const APPLY_LIMIT: Duration = Duration::from_secs(2);
 const CLONE_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -76,6 +76,7 @@ pub(crate) struct Failure {
 }
 
 pub(crate) struct Tools {
+    pub(crate) mysqld: Child,
     pub(crate) sessions: Sessions,
     pub(crate) paths: Arc<Paths>,
     pub(crate) options: Arc<Options>,
@@ -126,7 +127,7 @@ impl Tools {
                 Closed::NotInTime => return Err(Error::HeldOpen),
             },
             Step::StopWaiting => replication::stop_waiting_for_replicas(session, deadline).await?,
-            Step::StopReceiver => replication::stop_receiver(session, deadline).await?,
+            Step::StopReceiver => halt::stop_receiver(&self.sessions, &self.mysqld, session).await?,
             Step::Define(place) => {
                 replication::define_source(session, &self.source(place), deadline).await?;
             }
@@ -138,10 +139,10 @@ impl Tools {
                 replication::start_receiver(session, &credentials, deadline).await?;
             }
             Step::StartApplier => replication::start_applier(session, deadline).await?,
-            Step::StopApplier => self.stop_applier(session).await?,
+            Step::StopApplier => halt::stop_applier(&self.sessions, session).await?,
             Step::AwaitApplied => return Ok(await_applied(session).await?),
             Step::ForgetSource => {
-                self.stop_applier(session).await?;
+                halt::stop_applier(&self.sessions, session).await?;
                 return Ok(forget_source(session).await?);
             }
             Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
@@ -182,20 +183,6 @@ impl Tools {
             port: place.port,
             authority_file: text(&self.paths.authority()),
         }
-    }
-
-    async fn stop_applier(&self, session: &mut Session) -> Result<(), Error> {
-        match replication::stop_applier(session, Deadline::after(STOP_LIMIT)).await {
-            Err(sql::Error::Timeout { .. }) => {}
-            ended => return Ok(ended?),
-        }
-        *session = self.sessions.login(Job::Agent).await?;
-        let killed = replication::kill_workers(session, Deadline::after(STEP_LIMIT)).await?;
-        tracing::info!(
-            killed,
-            "the applier held a part of a transaction: its workers were ended"
-        );
-        Ok(replication::stop_applier(session, Deadline::after(STEP_LIMIT)).await?)
     }
 
     /// Writable for the agent only, and only meanwhile.

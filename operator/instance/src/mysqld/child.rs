@@ -129,6 +129,19 @@ impl Child {
         }
     }
 
+    /// Ends what one of its threads waits for in the kernel, with the signal that mysqld itself uses for that.
+    /// Nothing is sent but to a thread of this process that catches it.
+    pub(crate) fn wake(&self, thread: i32) -> bool {
+        let living = lock(&self.living);
+        if !living.contains_key(&self.pid) {
+            return false;
+        }
+        let status = format!("/proc/{}/task/{thread}/status", self.pid);
+        let status = std::fs::read_to_string(status).unwrap_or_default();
+        // A thread's own number: the system tries that thread first.
+        catches(&status, Signal::SIGALRM) && kill(Pid::from_raw(thread), Signal::SIGALRM).is_ok()
+    }
+
     pub(crate) async fn ended(&self) -> Exit {
         let mut ended = self.ended.clone();
         let exit = ended.wait_for(Option::is_some).await.map(|exit| *exit);
@@ -138,6 +151,17 @@ impl Child {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// proc(5): masks in hexadecimal, the lowest bit for signal 1.
+fn catches(status: &str, signal: Signal) -> bool {
+    let bit = 1_u64 << (signal as i32 - 1);
+    let is_in = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.map(|mask| mask & bit != 0)
+    };
+    is_in("SigCgt:") == Some(true) && is_in("SigBlk:") == Some(false)
 }
 
 /// What a short command printed, both ways, and how it ended.
@@ -180,6 +204,18 @@ mod tests {
     /// Set in the process that the test starts for itself.
     const ALONE: &str = "HOLDFAST_REAPER_ALONE";
 
+    #[test]
+    fn only_a_signal_that_is_caught_and_not_blocked_is_sent() {
+        let status = |blocked: &str, caught: &str| {
+            format!("Name:\tmysqld\nSigBlk:\t{blocked}\nSigIgn:\t0000000000001006\nSigCgt:\t{caught}\n")
+        };
+        let (free, caught) = ("0000000000084a07", "00000001000024e8");
+        assert!(catches(&status(free, caught), Signal::SIGALRM));
+        assert!(!catches(&status(free, "00000001000004e8"), Signal::SIGALRM));
+        assert!(!catches(&status("0000000000086a07", caught), Signal::SIGALRM));
+        assert!(!catches(&status(free, "?"), Signal::SIGALRM) && !catches("", Signal::SIGALRM));
+    }
+
     // In a process of its own: a reaper also takes the children of the tests beside it.
     #[test]
     fn children_are_heard_signalled_and_reaped() {
@@ -210,8 +246,11 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("60");
         let child = reaper.spawn(&mut command).unwrap();
+        // It does not catch it, and would die of it; the other is no thread of this child.
+        assert!(!child.wake(child.pid()) && !child.wake(1));
         child.signal(Signal::SIGKILL);
         assert_eq!(child.ended().await, Exit::Signal(9));
+        assert!(!child.wake(child.pid()));
         assert!(lock(&reaper.living).is_empty());
         child.signal(Signal::SIGKILL);
 

@@ -166,8 +166,8 @@ fn fixed(input: &Input<'_>) -> Vec<(&'static str, String)> {
         ("relay_log_recovery", plain("OFF")),
         ("sync_relay_log", plain("1")),
         ("replica_preserve_commit_order", plain("ON")),
-        // Silence is measured elsewhere, and a receiver that tries to connect takes two seconds to stop: it is
-        // to wait for its source until a failover has stopped it.
+        // Silence is measured elsewhere, and a receiver that tries to connect takes longer to stop: it is to wait
+        // for its source until a failover has stopped it.
         ("replica_net_timeout", plain("10")),
         ("replication_sender_observe_commit_only", plain("OFF")),
         ("rpl_semi_sync_source_enabled", plain("OFF")),

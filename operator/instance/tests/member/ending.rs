@@ -1,11 +1,18 @@
 //! Owns the proof of ends: a client whose write nobody acknowledged never hears OK, a replica ends cleanly.
 //! It must not depend on how long the end may take.
 
+use std::time::{Duration, Instant};
+
 use topology::assignment::Role;
+use topology::gtid::GtidSet;
 
 use crate::block_on;
 use crate::client::code;
 use crate::controller::Cluster;
+
+/// mysqld by itself waits a minute for the rest of a transaction whose receiver it has ended.
+const END_LIMIT: Duration = Duration::from_secs(30);
+const LARGE_MIB: u32 = 200;
 
 #[test]
 fn no_end_answers_a_waiting_write_with_ok() {
@@ -114,5 +121,56 @@ fn an_old_primary_that_is_frozen_is_killed() {
         let report = primary.settled().await;
         assert!(!report.server.unwrap().is_open);
         assert_ne!(primary.place.mysqld_pid(), Some(pid));
+    });
+}
+
+#[test]
+fn a_replica_that_holds_a_part_of_a_transaction_ends_soon_and_has_all_of_it_later() {
+    block_on(async {
+        let mut cluster = Cluster::new("part", 3).await;
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_big_table().await.unwrap();
+        let mut root = cluster.members[1].place.root().await;
+        let writing = tokio::spawn(async move { app.insert_megabytes(LARGE_MIB).await });
+        let began = Instant::now();
+        // A heartbeat is gone at the second look.
+        let held = loop {
+            let first = root.held_part().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if let Some(held) = root.held_part().await.filter(|held| Some(held) == first.as_ref()) {
+                break held;
+            }
+            assert!(!writing.is_finished(), "all was sent before it was seen");
+            assert!(began.elapsed() < Duration::from_secs(120), "nothing is sent");
+        };
+        // Nothing more comes of it meanwhile.
+        let source = cluster.members[0].place.mysqld_pid().unwrap();
+        crate::place::signal("STOP", source);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(root.held_part().await, Some(held), "all was sent");
+        let place = &mut cluster.members[1].place;
+        let began = Instant::now();
+        place.signal_agent("TERM");
+        assert_eq!(place.wait_end(), Some(0));
+        let took = began.elapsed();
+        crate::place::signal("CONT", source);
+        let is_clean = place.log().contains("Shutdown complete");
+        println!("ended after {took:?}, cleanly: {is_clean}");
+        assert!(took < END_LIMIT, "{took:?}");
+        writing.await.unwrap().unwrap();
+        place.start();
+        cluster.members[1].settled().await;
+        let mut primary = cluster.members[0].place.root().await;
+        let executed: GtidSet = primary.get("gtid_executed").await.parse().unwrap();
+        let has_all = cluster.members[1].until("the rest", |report| {
+            let server = report.server.as_ref();
+            server.is_some_and(|server| executed.is_subset(&server.executed))
+        });
+        has_all.await;
+        println!("has all of it {:?} after its end was asked for", began.elapsed());
+        let mut replica = cluster.members[1].place.root().await;
+        let sums = primary.checksum().await;
+        assert!(!sums.is_empty());
+        assert_eq!(replica.checksum().await, sums);
     });
 }

@@ -10,6 +10,7 @@ mod controller;
 mod ending;
 mod files;
 mod founding;
+mod freezing;
 mod place;
 mod recovery;
 mod rejoin;

@@ -158,6 +158,8 @@ impl Place {
                 "--pid",
                 "--fork",
                 "--kill-child",
+                // Threads of mysqld are looked up there, as in a Pod.
+                &format!("--mount-proc={}", root().join("proc").display()),
                 "chroot",
             ])
             .arg(root())

@@ -127,6 +127,14 @@ impl Client {
         let _ = self.0.query_drop("CREATE DATABASE errant").await;
     }
 
+    /// Which transaction is being received and has begun to be applied. Needs every right.
+    pub(crate) async fn held_part(&mut self) -> Option<String> {
+        let sql = "SELECT s.QUEUEING_TRANSACTION FROM performance_schema.replication_connection_status s \
+             JOIN performance_schema.replication_applier_status_by_worker w \
+             ON w.APPLYING_TRANSACTION = s.QUEUEING_TRANSACTION WHERE s.QUEUEING_TRANSACTION <> ''";
+        self.0.query_first(sql).await.unwrap()
+    }
+
     /// Empty before a clone has come so far.
     pub(crate) async fn stage_of_clone(&mut self, stage: &str) -> String {
         let sql = format!(
