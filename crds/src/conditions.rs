@@ -65,6 +65,8 @@ words! {
         AwaitingReplicas,
         /// A failover is possible and waits for a person, as `failover.policy` says.
         AwaitingApproval,
+        /// A failover is possible and waits a while, since several came shortly before.
+        CoolingDown,
         /// More replicas acknowledge than are needed.
         SpareReplicas,
         /// Just as many replicas acknowledge as are needed: one more loss stops writes.
@@ -154,6 +156,7 @@ impl ConditionType {
                 SwitchoverInProgress,
                 AwaitingReplicas,
                 AwaitingApproval,
+                CoolingDown,
                 Creating,
                 Deleting,
                 Waiting,
@@ -173,6 +176,7 @@ impl ConditionType {
                 SwitchoverInProgress,
                 AwaitingReplicas,
                 AwaitingApproval,
+                CoolingDown,
                 Creating,
             ],
             Self::Redundant => &[

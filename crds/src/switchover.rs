@@ -84,8 +84,8 @@ pub struct SwitchoverSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 
-    /// Lets a failover happen that failover.policy Manual holds back. It does nothing to a primary that is well,
-    /// and it never gives up an acknowledged write.
+    /// Lets a failover happen that failover.policy Manual or a pause holds back. It does nothing to a primary
+    /// that is well, and it never gives up an acknowledged write.
     #[serde(default)]
     pub force: bool,
 

@@ -172,6 +172,7 @@ fn reason(refusal: &Refusal) -> Option<Refused> {
         Refusal::MixedVolumes { .. } => Refused::MixedVolumes,
         Refusal::RecordLost => Refused::RecordLost,
         Refusal::AwaitingApproval { .. } => Refused::AwaitingApproval,
+        Refusal::CoolingDown { .. } => Refused::CoolingDown,
         Refusal::NoSuccessor { .. } | Refusal::HandoverWaits { .. } => return None,
     })
 }
@@ -197,6 +198,7 @@ mod tests {
             wait_for: 1,
             handing_to: None,
             cut: None,
+            failovers: 0,
         }
     }
 

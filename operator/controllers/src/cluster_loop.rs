@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use topology::calm::Calm;
 use topology::gtid::Uuid;
 
 use crate::audit::Refusals;
@@ -73,6 +74,7 @@ pub(crate) struct ClusterLoop {
     pub(crate) stalls: Vec<Stall>,
     pub(crate) story: Option<Story>,
     pub(crate) handing: Handing,
+    pub(crate) calm: Calm,
     pub(crate) switching: Switching,
     /// What the members were made from that are there.
     pub(crate) made: Option<Made>,
@@ -160,6 +162,7 @@ impl ClusterLoop {
             stalls: Vec::new(),
             story: None,
             handing: Handing::default(),
+            calm: Calm::default(),
             switching: Switching::default(),
             made: None,
             are_made: false,

@@ -56,6 +56,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             cut: None,
+            failovers: 0,
         }
     }
 

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use objects::names::LABEL_MEMBER;
 use objects::volume::made_for;
 use objects::{Cluster, endpoints, template_of};
+use topology::calm::Calm;
 use topology::gtid::Uuid;
 use topology::observed::{self, Exposed, Member, Observed, Timestamp};
 use topology::record::Record;
@@ -44,6 +45,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) had_primary: bool,
     pub(crate) handing_since: Option<Timestamp>,
     pub(crate) taken_back_at: Option<Timestamp>,
+    pub(crate) calm: &'a Calm,
     pub(crate) now: jiff::Timestamp,
 }
 
@@ -66,7 +68,9 @@ pub(crate) fn observed(seen: &Seen<'_>) -> Observed {
         taken_back_at: seen.taken_back_at,
         members,
         exposed: exposed(seen),
+        ..Observed::default()
     };
+    seen.calm.fill(&mut observed);
     seen.watch.fill(&mut observed);
     observed
 }
@@ -180,6 +184,7 @@ mod tests {
                 identity: Uuid::from_bytes([3; 16]),
                 handing_since: None,
                 taken_back_at: None,
+                calm: &Calm::default(),
                 had_primary: false,
                 now: "2026-11-21T12:00:00Z".parse().unwrap(),
             })

@@ -332,6 +332,7 @@ impl ClusterLoop {
             identity,
             handing_since: self.handing.since(),
             taken_back_at: self.handing.taken_back_at,
+            calm: &self.calm,
             had_primary: object
                 .status
                 .as_ref()

@@ -183,6 +183,7 @@ mod tests {
             wait_for: 1,
             handing_to: None,
             cut: None,
+            failovers: 0,
         }
     }
 

@@ -153,6 +153,7 @@ impl ClusterLoop {
     ) -> Spec {
         let now = self.context.now();
         self.handing.saw(record, now);
+        self.calm.saw(record, now);
         let spec = cluster.spec();
         let open = unfinished(self.context.caches.switchovers.of(&self.key).into_values());
         let Some(first) = open.first() else {
@@ -206,7 +207,7 @@ impl ClusterLoop {
             refused: match (refused.is_empty(), first.spec.force) {
                 (false, _) => &refused,
                 (true, true) => {
-                    "the primary is well: force is for a failover that failover.policy Manual holds back"
+                    "the primary is well: force is for a failover that failover.policy Manual or a pause holds back"
                 }
                 (true, false) => "asked for",
             },

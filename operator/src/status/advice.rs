@@ -37,6 +37,13 @@ pub(super) fn of(subject: Subject<'_>) -> Vec<Advice> {
         reasons.find(|reason| reason.as_str() == condition.reason)
     });
     all.extend(stalled.map(|_| of_stall(subject, reason.copied())));
+    let available = subject.condition(ConditionType::PrimaryAvailable);
+    if available.is_some_and(|condition| condition.reason == Reason::CoolingDown.as_str()) {
+        all.push(advice(
+            "let another take over at once, by a Switchover with force; otherwise it begins after the pause",
+            approve(subject),
+        ));
+    }
     if subject.is(ConditionType::Suspended) {
         all.push(advice(
             "let the operator go on, when the work by hand is done",
@@ -166,7 +173,7 @@ fn patch(subject: Subject<'_>, with: &str) -> String {
     )
 }
 
-/// What a failover under the policy Manual waits for.
+/// What a failover under the policy Manual waits for, and what ends a pause.
 fn approve(subject: Subject<'_>) -> String {
     let name = subject.name();
     let wish = format!(

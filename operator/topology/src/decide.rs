@@ -3,6 +3,7 @@
 
 mod birth;
 mod choosing;
+mod cooldown;
 mod exposure;
 mod failover;
 mod founding;
@@ -13,6 +14,8 @@ mod ruling;
 mod scene;
 mod supply;
 mod view;
+
+pub(crate) use cooldown::COUNT_LIMIT as FAILOVERS_LIMIT;
 
 use crate::decision::{ClusterState, Decision, Plan, Reason};
 use crate::observed::{Observed, Spec, Timestamp};

@@ -255,6 +255,10 @@ pub enum Reason {
         have: u16,
         need: u16,
     },
+    /// A failover of long ago makes the next one wait no more.
+    Forgetting {
+        left: u16,
+    },
     Suspended,
 }
 
@@ -359,6 +363,13 @@ pub enum Refusal {
     RecordLost,
     /// A failover is possible, and the spec leaves it to a person.
     AwaitingApproval { primary: String },
+    /// A failover is possible, and waits since so many came shortly before. The time is one of few steps.
+    CoolingDown {
+        primary: String,
+        cause: Cause,
+        failovers: u16,
+        within_ms: u64,
+    },
     /// Another is to be primary, and nobody can take over now.
     NoSuccessor {
         primary: String,

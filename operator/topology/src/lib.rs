@@ -2,6 +2,7 @@
 //! Must not do IO, read a clock, draw random numbers or know Kubernetes and SQL.
 
 pub mod assignment;
+pub mod calm;
 pub mod capture;
 pub mod check;
 

@@ -78,6 +78,12 @@ pub struct Observed {
     pub handing_since: Option<Timestamp>,
     /// When a handover was taken back the last time.
     pub taken_back_at: Option<Timestamp>,
+    /// Since when the last failover is over; or since when somebody looks who saw none.
+    #[serde(default)]
+    pub failed_over_at: Option<Timestamp>,
+    /// Since when the record is seen to count as many failovers as it does.
+    #[serde(default)]
+    pub counted_at: Option<Timestamp>,
     /// By name: wanted ones, voters, and whatever Pod or volume bears the cluster's label.
     pub members: BTreeMap<String, Member>,
     /// Where the Services lead now.

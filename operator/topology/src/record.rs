@@ -38,6 +38,9 @@ pub struct Record {
     /// that of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<GtidSet>,
+    /// So many failovers are not forgotten yet: the more, the longer the next one waits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failovers: u16,
 }
 
 /// One whose acknowledgements may count.
@@ -66,6 +69,12 @@ pub enum Leaving {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+// The same.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 impl Record {
@@ -136,10 +145,12 @@ mod tests {
                 acknowledged_by: 1,
                 wait_for: 2,
                 cut: Some(set("epoch:1,old:1-5")),
+                failovers: u16::from(is_choosing),
             };
             let text = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
             assert_eq!(text.contains("isChoosing"), is_choosing, "{text}");
+            assert_eq!(text.contains("failovers"), is_choosing, "{text}");
         }
     }
 
@@ -158,6 +169,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             cut: Some(set("epoch:1,old:1-5")),
+            failovers: 0,
         };
         assert!(record.beyond_cut(&set("")).is_empty());
         assert!(record.beyond_cut(&set("epoch:1,old:1-5")).is_empty());

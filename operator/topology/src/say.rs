@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::decide::FAILOVERS_LIMIT;
 use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason, Unfit, Wait};
 use crate::report::{Removal, Removed};
 
@@ -22,6 +23,13 @@ fn of_cause(cause: Cause) -> &'static str {
         Cause::DiskFull => "its volume is full",
         Cause::VolumeFails => "its volume takes no writes",
         Cause::DataLost => "its volume holds other data",
+    }
+}
+
+fn of_time(within_ms: u64) -> String {
+    match within_ms / 1_000 {
+        seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} s"),
     }
 }
 
@@ -125,6 +133,12 @@ impl fmt::Display for Reason {
             Reason::CommitsWait { have, need } => {
                 write!(f, "commits wait: {have} replicas follow, {need} must acknowledge")
             }
+            Reason::Forgetting { left } => {
+                write!(
+                    f,
+                    "a failover of more than ten minutes ago is forgotten; {left} still count"
+                )
+            }
             Reason::Suspended => {
                 f.write_str("spec.suspend is true: nothing is changed and nothing is failed over")
             }
@@ -167,6 +181,22 @@ impl fmt::Display for Refusal {
                 f,
                 "{primary} is lost and another could take over; failover.policy is Manual: create a Switchover with force: true to let it"
             ),
+            Refusal::CoolingDown {
+                primary,
+                cause,
+                failovers,
+                within_ms,
+            } => {
+                let more = if *failovers >= FAILOVERS_LIMIT { " or more" } else { "" };
+                write!(
+                    f,
+                    "{primary} is lost ({}) and another could take over; {failovers}{more} failovers came shortly before \
+                     (status.promotions says why), so the next one begins within {}, if {primary} is not back before: \
+                     create a Switchover with force: true to let it begin at once",
+                    of_cause(*cause),
+                    of_time(*within_ms)
+                )
+            }
             Refusal::NoSuccessor { primary, unfit } => {
                 write!(f, "{primary} is to give its role up, and nobody can take over now")?;
                 let mut all = unfit.iter().enumerate();

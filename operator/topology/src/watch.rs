@@ -171,6 +171,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             cut: None,
+            failovers: 0,
         };
         Report {
             member: member.into(),

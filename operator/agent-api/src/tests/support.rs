@@ -377,6 +377,7 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             wait_for: 1,
             handing_to: None,
             cut: None,
+            failovers: 0,
         }),
         role: Role::Hold,
         server: Default::default(),

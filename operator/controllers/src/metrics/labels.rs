@@ -122,6 +122,7 @@ pub(crate) enum Refused {
     MixedVolumes,
     RecordLost,
     AwaitingApproval,
+    CoolingDown,
 }
 
 impl Refused {
@@ -133,6 +134,7 @@ impl Refused {
         Refused::MixedVolumes,
         Refused::RecordLost,
         Refused::AwaitingApproval,
+        Refused::CoolingDown,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -144,6 +146,7 @@ impl Refused {
             Refused::MixedVolumes => "MixedVolumes",
             Refused::RecordLost => "RecordLost",
             Refused::AwaitingApproval => "AwaitingApproval",
+            Refused::CoolingDown => "CoolingDown",
         }
     }
 }

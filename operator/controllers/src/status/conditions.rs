@@ -101,6 +101,7 @@ fn without_primary(findings: &Findings<'_>, decision: &Decision) -> Option<Word>
         ClusterState::FailingOver => Some(Word::FailoverInProgress),
         ClusterState::SwitchingOver if !is_available(findings) => Some(Word::SwitchoverInProgress),
         _ if decision.refused.iter().any(is_for_approval) => Some(Word::AwaitingApproval),
+        _ if decision.refused.iter().any(is_paused) => Some(Word::CoolingDown),
         _ if is_available(findings) => None,
         _ => Some(Word::NoPrimary),
     }
@@ -108,6 +109,11 @@ fn without_primary(findings: &Findings<'_>, decision: &Decision) -> Option<Word>
 
 fn is_for_approval(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::AwaitingApproval { .. })
+}
+
+/// It begins by itself after a while.
+fn is_paused(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::CoolingDown { .. })
 }
 
 /// The primary takes writes, and the Service leads to it.
@@ -228,6 +234,7 @@ fn of_refusal(decision: &Decision) -> Option<Stall> {
             Refusal::AwaitingApproval { .. } => Word::AwaitingApproval,
             // It may come back by itself.
             Refusal::PrimaryUnreachable { .. }
+            | Refusal::CoolingDown { .. }
             | Refusal::NoSuccessor { .. }
             | Refusal::HandoverWaits { .. } => return None,
         };

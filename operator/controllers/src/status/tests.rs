@@ -110,6 +110,7 @@ fn record(epoch: u64) -> Record {
         wait_for: 1,
         handing_to: None,
         cut: None,
+        failovers: 0,
     }
 }
 

@@ -20,6 +20,7 @@ fn record(epoch: u64, revision: u64) -> Record {
         wait_for: 1,
         handing_to: None,
         cut: None,
+        failovers: 0,
         is_choosing: false,
     }
 }

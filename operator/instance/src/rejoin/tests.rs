@@ -80,6 +80,7 @@ fn demoted(cut: &str) -> Assignment {
         acknowledged_by: 1,
         wait_for: 1,
         cut: Some(set(cut)),
+        failovers: 0,
     };
     Assignment {
         member: "orders-0".into(),

@@ -39,6 +39,7 @@ pub(crate) fn record(epoch: u64, revision: u64, primary: &Member, wait_for: u16)
         wait_for,
         handing_to: None,
         cut: None,
+        failovers: 0,
         is_choosing: false,
     }
 }

@@ -8,6 +8,9 @@ use crate::observed::Observed;
 use crate::record::{Leaving, Record};
 use crate::report::{Process, Report, TroubleKind};
 
+/// More need not be counted.
+const FAILOVERS_LIMIT: u16 = 8;
+
 pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
     let data = seen
         .members
@@ -65,6 +68,7 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
         "fewer are waited for than are counted on",
     );
     found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
+    failovers(before, next, found);
     if before.is_choosing {
         return choice(seen, before, next, found);
     }
@@ -119,12 +123,31 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
     voters(seen, before, next, proved, found);
 }
 
+/// Each claim is counted, and nothing else is. One is forgotten at a time, and nothing else happens with that.
+fn failovers(before: &Record, next: &Record, found: &mut Found) {
+    if next.is_choosing && !before.is_choosing {
+        let is_counted = next.failovers > before.failovers || before.failovers >= FAILOVERS_LIMIT;
+        return found.unless(is_counted, "a failover is not counted");
+    }
+    let expected = Record {
+        term: next.term,
+        failovers: before.failovers.saturating_sub(1),
+        ..before.clone()
+    };
+    let is_forgotten = before.term.epoch == next.term.epoch && *next == expected;
+    found.unless(
+        next.failovers == before.failovers || is_forgotten,
+        "failovers are counted where there was none, or forgotten with something else",
+    );
+}
+
 /// The next epoch, everything else as it was, and a quorum that can be seen without the primary.
 fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let expected = Record {
         term: next.term,
         is_choosing: true,
         handing_to: None,
+        failovers: next.failovers,
         ..before.clone()
     };
     found.unless(*next == expected, "a claim changes more than the epoch");

@@ -147,6 +147,7 @@ fn found(spec: &Spec, seen: &Observed, wanted: &BTreeSet<String>) -> Result<(Rec
         acknowledged_by: 0,
         wait_for: 0,
         cut: None,
+        failovers: 0,
     };
     let primary = record.primary.clone();
     Ok((record, Reason::Founding { primary }))
@@ -193,6 +194,7 @@ fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> (Record, Reas
         is_choosing: true,
         handing_to: None,
         cut: None,
+        failovers: 0,
         ..newest.clone()
     };
     let primary = record.primary.clone();

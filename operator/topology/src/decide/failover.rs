@@ -1,6 +1,7 @@
 //! Whether the primary is lost, and whether the next epoch may be claimed without it.
 //! Must not take one observer's silence for death: replicas that still hear the primary veto it.
 
+use super::cooldown;
 use super::scene::Scene;
 use crate::decision::{Cause, Reason, Refusal};
 use crate::record::Record;
@@ -47,9 +48,13 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     if scene.spec.is_failover_manual && !is_approved {
         return Some(Err(Refusal::AwaitingApproval { primary }));
     }
+    if let Some(refusal) = cooldown::refusal(scene, cause).filter(|_| !is_approved) {
+        return Some(Err(refusal));
+    }
     let mut record = scene.record.next_epoch();
     record.is_choosing = true;
     record.handing_to = None;
+    record.failovers = cooldown::with_one_more(scene.record);
     Some(Ok((record, Reason::FailingOver { from: primary, cause })))
 }
 

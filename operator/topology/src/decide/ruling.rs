@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{exposure, failover, handover, quorum, restarts, supply, view};
+use super::{cooldown, exposure, failover, handover, quorum, restarts, supply, view};
 use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
 use crate::report::Report;
@@ -34,13 +34,19 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
             decision.refused.clear();
             return decision;
         }
-        Some(Err(refusal)) => decision.refused.push(refusal),
+        Some(Err(refusal)) => {
+            if matches!(refusal, Refusal::CoolingDown { .. }) {
+                // It is known to be lost: only the pause keeps another from taking over.
+                decision.refused.clear();
+            }
+            decision.refused.push(refusal);
+        }
         None => {}
     }
     let change = match role_moves(scene, &mut decision) {
         Some(change) => Some(change),
         None if scene.record.handing_to.is_some() => None,
-        None => quorum::next(scene),
+        None => quorum::next(scene).or_else(|| cooldown::forgotten(scene)),
     };
     let is_changing_members = matches!(
         &change,
@@ -74,17 +80,24 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         true => ClusterState::SwitchingOver,
         false => state(scene, &mut decision, is_changing_members),
     };
-    decision.wake = wake(scene, &decision.plan);
+    decision.wake = wake(scene, &decision);
     decision
 }
 
-fn wake(scene: &Scene<'_>, plan: &Plan) -> Option<u64> {
-    let is_all_seen = plan.exist.iter().all(|name| scene.running(name).is_some());
-    match (&scene.record.handing_to, is_all_seen) {
+fn wake(scene: &Scene<'_>, decision: &Decision) -> Option<u64> {
+    let exist = &decision.plan.exist;
+    let is_all_seen = exist.iter().all(|name| scene.running(name).is_some());
+    let again = match (&scene.record.handing_to, is_all_seen) {
         (Some(_), _) => Some(handover::limit(scene)),
         (None, false) => Some(scene.now + AGAIN_MS),
         (None, true) => None,
-    }
+    };
+    let of_pause = decision.refused.iter().find_map(|refusal| match refusal {
+        Refusal::CoolingDown { within_ms, .. } => Some(cooldown::next_word_at(scene, *within_ms)),
+        _ => None,
+    });
+    let all = again.into_iter().chain(of_pause).chain(cooldown::wake(scene));
+    all.min()
 }
 
 /// The step of a handover that is under way, or the beginning of one.
@@ -187,6 +200,11 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     });
     if lost {
         return ClusterState::Blocked;
+    }
+    let is_paused = |refusal: &Refusal| matches!(refusal, Refusal::CoolingDown { .. });
+    if decision.refused.iter().any(is_paused) {
+        decision.because.extend(volumes(scene));
+        return ClusterState::PrimaryUnavailable;
     }
     let Some((_, report)) = scene.connected(scene.primary()) else {
         return ClusterState::PrimaryUnavailable;

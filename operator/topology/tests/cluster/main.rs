@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod cooldown;
 mod dice;
 mod handovers;
 mod seeds;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use topology::assignment::{Assignment, Place, Role};
+use topology::calm::Calm;
 use topology::check::check;
 use topology::decide::decide;
 use topology::decision::Decision;
@@ -97,6 +98,7 @@ pub(crate) struct Sim {
     pub(crate) had_primary: bool,
     handing: Option<(Term, u64)>,
     pub(crate) taken_back_at: Option<u64>,
+    calm: Calm,
     /// Somebody reads what happens.
     is_told: bool,
     watch: Watch,
@@ -133,6 +135,7 @@ impl Sim {
             had_primary: false,
             handing: None,
             taken_back_at: None,
+            calm: Calm::default(),
             is_told: std::env::var_os("HOLDFAST_SEED").is_some(),
             watch: Watch::default(),
             ping: 0,
@@ -152,6 +155,7 @@ impl Sim {
         self.watch = Watch::default();
         self.ping = 0;
         (self.handing, self.taken_back_at) = (None, None);
+        self.calm = Calm::default();
         for node in self.nodes.values_mut() {
             node.report = None;
             node.heard = 0;
@@ -213,6 +217,8 @@ impl Sim {
             seen.members.insert(name.clone(), member);
         }
         self.watch.fill(&mut seen);
+        self.calm.saw(self.record.as_ref(), self.now);
+        self.calm.fill(&mut seen);
         seen
     }
 

@@ -413,5 +413,6 @@ fn first_record(bounds: &Bounds) -> Record {
         acknowledged_by: wait_for,
         wait_for,
         cut: Some(GtidSet::new()),
+        failovers: 0,
     }
 }

@@ -219,6 +219,7 @@ impl Stage {
             "the other controller looks" => return Some(self.other_looks()),
             "Services are not changed, whatever is written" => self.is_service_kept = true,
             "Services are changed again" => self.is_service_kept = false,
+            "nobody does anything" => {}
             "the spec changes what Pods are made of" => {
                 for node in self.sim.nodes.values_mut() {
                     node.is_outdated = true;
@@ -234,6 +235,11 @@ impl Stage {
             self.sim.spec = sim::spec(count.parse().ok()?);
         } else if what == "no switchover is asked for any more" {
             self.sim.spec.switchover = None;
+        } else if what == "a failover is asked for by force" {
+            self.sim.spec.switchover = Some(Switchover {
+                is_forced: true,
+                ..Switchover::default()
+            });
         } else {
             let target = what
                 .strip_prefix("a switchover to ")?

@@ -38,6 +38,7 @@ fn record(epoch: u64, primary: &str) -> Record {
         acknowledged_by: 1,
         wait_for: 1,
         cut: None,
+        failovers: 0,
     }
 }
 

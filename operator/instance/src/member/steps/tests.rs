@@ -72,6 +72,7 @@ fn just_started(role: Role) -> Case {
         wait_for: 1,
         handing_to: None,
         cut: None,
+        failovers: 0,
     };
     Case {
         assignment: Assignment {
