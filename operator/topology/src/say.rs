@@ -14,6 +14,22 @@ fn list(names: &BTreeSet<String>) -> String {
     }
 }
 
+/// `1 replica`, `2 replicas`.
+pub fn replicas(count: u16) -> String {
+    match count {
+        1 => "1 replica".to_owned(),
+        _ => format!("{count} replicas"),
+    }
+}
+
+/// What so many of them do, by the verb of several: one `follows`, two `follow`.
+pub fn does(count: u16, verb: &str) -> String {
+    match count {
+        1 => format!("{verb}s"),
+        _ => verb.to_owned(),
+    }
+}
+
 fn of_cause(cause: Cause) -> &'static str {
     match cause {
         Cause::MysqldDead => "its mysqld ended",
@@ -65,7 +81,8 @@ impl fmt::Display for Reason {
             Reason::WaitingFor { members } => write!(f, "waiting for {}", list(members)),
             Reason::Founding { primary } => write!(f, "making {primary} the first primary"),
             Reason::WaitingForReplicas { have, need } => {
-                write!(f, "{have} of {need} replicas follow that must have every write")
+                let (all, follow) = (replicas(*need), does(*have, "follow"));
+                write!(f, "{all} must have every write, {have} {follow} so far")
             }
             Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
             Reason::FailingOver { from, cause } => {
@@ -87,10 +104,10 @@ impl fmt::Display for Reason {
                 write!(f, "copying all data from {from} to {member}: {why}")
             }
             Reason::RaisingQuorum { from, to } => {
-                write!(f, "writes will wait for {to} replicas instead of {from}")
+                write!(f, "writes will wait for {} instead of {from}", replicas(*to))
             }
             Reason::LoweringQuorum { from, to } => {
-                write!(f, "writes wait for {to} replicas instead of {from}")
+                write!(f, "writes wait for {} instead of {from}", replicas(*to))
             }
             Reason::Adding { members } => write!(f, "adding {}", list(members)),
             Reason::Removing { members } => write!(f, "removing {}", list(members)),
@@ -123,7 +140,8 @@ impl fmt::Display for Reason {
             }
             Reason::MembersNotServing { members } => write!(f, "not serving: {}", list(members)),
             Reason::CommitsWait { have, need } => {
-                write!(f, "commits wait: {have} replicas follow, {need} must acknowledge")
+                let (all, follow) = (replicas(*have), does(*have, "follow"));
+                write!(f, "commits wait: {all} {follow}, {need} must acknowledge")
             }
             Reason::Suspended => {
                 f.write_str("spec.suspend is true: nothing is changed and nothing is failed over")
@@ -213,6 +231,13 @@ impl fmt::Display for Removed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_replica_is_told_in_the_singular() {
+        let said = |have, need| Reason::CommitsWait { have, need }.to_string();
+        assert_eq!(said(0, 1), "commits wait: 0 replicas follow, 1 must acknowledge");
+        assert_eq!(said(1, 2), "commits wait: 1 replica follows, 2 must acknowledge");
+    }
 
     #[test]
     fn what_was_removed_is_a_sentence() {

@@ -224,14 +224,15 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
         || scene.record.wait_for != scene.spec.sync_replicas
         || scene.record.acknowledged_by != scene.record.wait_for;
     let is_updating = decision.plan.replace.is_some()
-        || decision.members.iter().any(|(name, view)| {
-            let order = scene
-                .connected(name)
-                .and_then(|(_, report)| report.assignment.as_ref());
-            view.role == MemberRole::Replica
-                && order.is_some_and(|order| order.server.may_restart)
-                && !view.is_ready
-        });
+        || (restarts::is_any_due(scene)
+            && decision.members.iter().any(|(name, view)| {
+                let order = scene
+                    .connected(name)
+                    .and_then(|(_, report)| report.assignment.as_ref());
+                view.role == MemberRole::Replica
+                    && order.is_some_and(|order| order.server.may_restart)
+                    && !view.is_ready
+            }));
     match (missing.is_empty(), is_scaling, is_updating) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,

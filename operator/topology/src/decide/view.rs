@@ -9,6 +9,7 @@ use crate::assignment::Role;
 use crate::decision::{MemberRole, MemberState, MemberView};
 use crate::observed::{Member, Observed, Timestamp};
 use crate::report::{Process, Report, TroubleKind};
+use crate::say;
 
 /// A connection that is gone for longer is worth a word.
 const UNSEEN_LIMIT_MS: u64 = 5_000;
@@ -211,9 +212,13 @@ fn handing(scene: &Scene<'_>) -> Option<String> {
 }
 
 fn waits(scene: &Scene<'_>) -> Option<String> {
-    let have = scene.receiving().len();
-    let need = usize::from(scene.record.wait_for);
-    (have < need).then(|| format!("it opens when {need} replicas acknowledge; {have} follow it now"))
+    let have = u16::try_from(scene.receiving().len()).unwrap_or(u16::MAX);
+    let need = scene.record.wait_for;
+    (have < need).then(|| {
+        let (all, acknowledge) = (say::replicas(need), say::does(need, "acknowledge"));
+        let follow = say::does(have, "follow");
+        format!("it opens when {all} {acknowledge}; {have} {follow} it now")
+    })
 }
 
 fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
