@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason, Unfit, Wait};
+use crate::decision::{Cause, Hindrance, Occasion, Pace, Reason, Refusal, SeedReason, Unfit, Wait};
 use crate::report::{Removal, Removed};
 
 fn list(names: &BTreeSet<String>) -> String {
@@ -38,6 +38,35 @@ fn of_cause(cause: Cause) -> &'static str {
         Cause::DiskFull => "its volume is full",
         Cause::VolumeFails => "its volume takes no writes",
         Cause::DataLost => "its volume holds other data",
+    }
+}
+
+fn of_backlog(at_least: u64) -> String {
+    match at_least {
+        1 => "1 transaction is left".to_owned(),
+        _ => format!("at least {at_least} transactions are left"),
+    }
+}
+
+fn of_pace(pace: Pace) -> String {
+    let time = |count: u64, unit: &str| match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{count} {unit}s"),
+    };
+    match pace {
+        Pace::Unknown => String::new(),
+        Pace::None => {
+            ", and none was applied for a while: one of them is large, or waits for a lock".to_owned()
+        }
+        Pace::Left { seconds } => {
+            let left = match seconds {
+                ..60 => time(seconds, "second"),
+                60..3_600 => time(seconds / 60, "minute"),
+                3_600..86_400 => time(seconds / 3_600, "hour"),
+                _ => return ", more than 8 hours at its pace so far".to_owned(),
+            };
+            format!(", no more than {left} at its pace so far")
+        }
     }
 }
 
@@ -85,6 +114,18 @@ impl fmt::Display for Reason {
                 write!(f, "{all} must have every write, {have} {follow} so far")
             }
             Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
+            Reason::Applying {
+                member,
+                at_least,
+                pace,
+            } => {
+                let many = of_backlog(*at_least);
+                write!(
+                    f,
+                    "{member} applies what it received before it opens: {many}{}",
+                    of_pace(*pace)
+                )
+            }
             Reason::FailingOver { from, cause } => {
                 write!(f, "failing over from {from}: {}", of_cause(*cause))
             }
@@ -237,6 +278,34 @@ mod tests {
         let said = |have, need| Reason::CommitsWait { have, need }.to_string();
         assert_eq!(said(0, 1), "commits wait: 0 replicas follow, 1 must acknowledge");
         assert_eq!(said(1, 2), "commits wait: 1 replica follows, 2 must acknowledge");
+    }
+
+    #[test]
+    fn what_is_left_to_apply_is_a_sentence() {
+        let said = |at_least, pace| {
+            let member = "orders-1".to_owned();
+            Reason::Applying {
+                member,
+                at_least,
+                pace,
+            }
+            .to_string()
+        };
+        let before = "orders-1 applies what it received before it opens";
+        assert_eq!(said(1, Pace::Unknown), format!("{before}: 1 transaction is left"));
+        assert_eq!(
+            said(20_000, Pace::Left { seconds: 60 }),
+            format!(
+                "{before}: at least 20000 transactions are left, no more than 1 minute at its pace so far"
+            )
+        );
+        assert_eq!(
+            said(2, Pace::None),
+            format!(
+                "{before}: at least 2 transactions are left, and none was applied for a while: one of them is large, or \
+                 waits for a lock"
+            )
+        );
     }
 
     #[test]

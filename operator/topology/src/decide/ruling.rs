@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{exposure, failover, handover, quorum, restarts, supply, view};
+use super::{backlog, exposure, failover, handover, quorum, restarts, supply, view};
 use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
 use crate::report::Report;
@@ -207,6 +207,7 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
             primary: report.member.clone(),
             epoch: scene.record.term.epoch,
         });
+        decision.because.extend(backlog::of_primary(scene));
         return ClusterState::Opening;
     };
     let wanted = scene.spec.members();
