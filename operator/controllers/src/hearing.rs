@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use agent_api::client::{Event, What};
-use topology::observed::Timestamp;
+use topology::observed::{Backlog, Timestamp};
 use topology::report::{Process, Report, ServerSeen};
 use topology::watch::Watch;
 
@@ -69,6 +69,7 @@ impl Hearing {
         self.watch.lost(member);
         if let Some(heard) = self.heard.get_mut(member) {
             heard.is_connected = false;
+            heard.backlog = None;
         }
     }
 
@@ -92,7 +93,9 @@ impl Hearing {
         if let Some(before) = self.heard.get(member) {
             self.notices.extend(restored(&before.report, &report));
         }
+        let backlog = self.heard.get(member).and_then(|before| before.backlog);
         let heard = Heard {
+            backlog: Backlog::next(backlog, &report, now),
             report,
             at: now,
             is_connected: true,
@@ -195,6 +198,33 @@ mod tests {
                 report: Box::new(report),
                 last_ping: 5,
             },
+        }
+    }
+
+    #[test]
+    fn the_first_look_at_a_backlog_is_kept_until_something_is_received() {
+        let with = |received: &str, is_receiving| {
+            let mut report = report();
+            let server = report.server.as_mut().unwrap();
+            server.received = received
+                .replace("primary", "00000000-0000-0000-0000-000000000001")
+                .parse()
+                .unwrap();
+            server.follows.as_mut().unwrap().is_receiving = is_receiving;
+            report
+        };
+        let mut hearing = Hearing::default();
+        for (received, is_receiving, now, wanted) in [
+            ("primary:1-9", true, 100, None),
+            ("primary:1-9", false, 200, Some((200, 9))),
+            ("primary:4-9", false, 300, Some((200, 9))),
+            ("primary:1-12", false, 400, Some((400, 12))),
+            ("", false, 500, None),
+        ] {
+            hearing.take(event(with(received, is_receiving)), now);
+            let first = hearing.heard["orders-1"].backlog;
+            let wanted = wanted.map(|(at, transactions)| Backlog { at, transactions });
+            assert_eq!(first, wanted, "{received}");
         }
     }
 

@@ -12,7 +12,7 @@ use objects::volume::made_for;
 use objects::{Cluster, endpoints, template_of};
 use topology::calm::Calm;
 use topology::gtid::Uuid;
-use topology::observed::{self, Exposed, Member, Observed, Timestamp};
+use topology::observed::{self, Backlog, Exposed, Member, Observed, Timestamp};
 use topology::record::Record;
 use topology::report::Report;
 use topology::watch::Watch;
@@ -26,6 +26,8 @@ pub(crate) struct Heard {
     pub(crate) at: Timestamp,
     /// The connection that it came over is open.
     pub(crate) is_connected: bool,
+    /// What was left to apply when that was seen first.
+    pub(crate) backlog: Option<Backlog>,
 }
 
 /// Everything there is to be put together.
@@ -96,6 +98,7 @@ fn member(seen: &Seen<'_>, name: &str) -> Member {
         report: heard.map(|heard| (*heard.report).clone()),
         reported_at: heard.map_or(0, |heard| heard.at),
         is_connected: heard.is_some_and(|heard| heard.is_connected),
+        backlog: heard.and_then(|heard| heard.backlog),
         ..Member::default()
     }
 }

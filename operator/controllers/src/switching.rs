@@ -18,6 +18,7 @@ use topology::decide::decide;
 use topology::decision::{Decision, Reason, Refusal};
 use topology::observed::{self, Observed, Spec, Timestamp};
 use topology::record::Record;
+use topology::say;
 
 use crate::cluster_loop::{ClusterLoop, Retry};
 use crate::paperwork::Notice;
@@ -309,6 +310,11 @@ fn rehearse(
     };
     let decision = decide(&spec, observed, Some(record), now);
     let next = decision.plan.record.as_ref();
+    let (all, acknowledge) = (
+        say::replicas(record.wait_for),
+        say::does(record.wait_for, "acknowledge"),
+    );
+    let acknowledged = format!("{all} {acknowledge}");
     let (from, epoch, cluster) = (&record.primary, record.term.epoch + 1, &spec.name);
     if let Some(to) = next.and_then(|next| next.handing_to.clone()) {
         let budget = asked.spec.budget_seconds;
@@ -318,8 +324,7 @@ fn rehearse(
             ),
             format!("{to} applies all that {from} has"),
             format!(
-                "epoch {epoch} is recorded with {to} as primary, and begins with a transaction that {} replicas acknowledge",
-                record.wait_for
+                "epoch {epoch} is recorded with {to} as primary, and begins with a transaction that {acknowledged}"
             ),
             format!("{to} is opened and {cluster}-primary leads to it"),
             format!("{from} follows {to}"),
@@ -330,10 +335,7 @@ fn rehearse(
         let plan = vec![
             format!("epoch {epoch} is claimed and everybody who can be reached holds still"),
             "the member with the longest history is recorded as primary".to_owned(),
-            format!(
-                "it is opened when {} replicas acknowledge its first transaction",
-                record.wait_for
-            ),
+            format!("it is opened when {acknowledged} its first transaction"),
         ];
         return Some(Rehearsal::Possible { to: None, plan });
     }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use topology::assignment::Role;
-use topology::report::{Process, Report, TroubleKind};
+use topology::report::{Process, Report, ServerSeen, TroubleKind};
 
 type Number = Gauge<f64, AtomicU64>;
 
@@ -132,6 +132,8 @@ metrics! {
     is_settled: Gauge = Gauge::default(), "member_settled", "Its assignment is in force";
     is_open: Gauge = Gauge::default(), "member_open", "Clients may write";
     lag: Number = Number::default(), "replication_lag" in Seconds, "Behind the primary";
+    unapplied: Gauge = Gauge::default(), "replication_unapplied_transactions",
+        "Received and not applied: what is left to do before it could open as primary";
     is_receiving: Gauge = Gauge::default(), "replication_receiving", "Connected to its source";
     is_applying: Gauge = Gauge::default(), "replication_applying", "Its applier runs";
     is_acknowledging: Gauge = Gauge::default(), "replication_acknowledging",
@@ -200,6 +202,8 @@ impl Metrics {
             .set(i64::from(server.is_some_and(|server| server.is_open)));
         self.lag
             .set(server.and_then(|server| server.lag_ms).map_or(f64::NAN, seconds));
+        let unapplied = server.map_or(0, ServerSeen::unapplied);
+        self.unapplied.set(i64::try_from(unapplied).unwrap_or(i64::MAX));
         self.is_receiving
             .set(i64::from(follows.is_some_and(|follows| follows.is_receiving)));
         self.is_applying

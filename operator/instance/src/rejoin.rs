@@ -10,7 +10,7 @@ use std::fs::OpenOptions;
 use std::time::Duration;
 
 use topology::assignment::{Assignment, Role};
-use topology::gtid::GtidSet;
+use topology::gtid::{GtidSet, Uuid};
 use topology::record::Record;
 use topology::report::{Removal, Removed};
 
@@ -112,14 +112,14 @@ fn cut(paths: &Paths, tail: &Tail) -> Result<(), Error> {
     Ok(volume::sync_folder_of(&tail.log)?)
 }
 
-/// Before all data are replaced: `all` is what mysqld has.
+/// Before all data are replaced: `all` is what mysqld has, under this identity.
 pub(crate) fn before_copy(
     paths: &Paths,
     record: &Record,
-    all: &GtidSet,
+    (incarnation, all): (Uuid, &GtidSet),
     because: Option<String>,
 ) -> Result<(), Error> {
-    let beyond = record.beyond_cut(all);
+    let beyond = record.unpromised(incarnation, all);
     if beyond.is_empty() {
         return Ok(());
     }

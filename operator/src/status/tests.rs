@@ -76,7 +76,7 @@ fn healthy() -> Value {
                 "Redundant",
                 "True",
                 "SpareReplicas",
-                "2 replicas acknowledge, 1 are needed"
+                "2 replicas acknowledge, 1 is needed"
             ),
         ]),
     )
@@ -228,13 +228,13 @@ fn a_full_volume_says_what_to_raise() {
                 "Redundant",
                 "False",
                 "NoSpareReplicas",
-                "1 replicas acknowledge, 1 are needed"
+                "1 replica acknowledges, 1 is needed"
             ),
             condition("Stalled", "True", "VolumeFull", full),
         ]),
     ));
     let text = told(&object);
-    let verdict = "Degraded: orders-1 takes writes, 1 of 2 replicas follow; one more loss stops writes; a person has \
+    let verdict = "Degraded: orders-1 takes writes, 1 of 2 replicas follows; one more loss stops writes; a person has \
                    to act (VolumeFull)\n";
     assert!(text.starts_with(verdict), "{text}");
     let next = r#"

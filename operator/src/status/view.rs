@@ -168,7 +168,10 @@ impl<'a> Subject<'a> {
             let is_following = matches!(member.state.as_str(), "Serving" | "Lagging");
             member.role == MemberRole::Replica && is_following
         });
-        format!("{} of {wanted} replicas follow", follow.count())
+        match follow.count() {
+            1 => format!("1 of {wanted} replicas follows"),
+            count => format!("{count} of {wanted} replicas follow"),
+        }
     }
 
     fn losses(self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! The decision about a cluster: dispatch by what is remembered.
 //! Must not act, and must not rest on anything but its arguments.
 
+mod backlog;
 mod birth;
 mod choosing;
 mod cooldown;

@@ -193,6 +193,13 @@ pub enum Reason {
         primary: String,
         epoch: u64,
     },
+    /// What it received comes first.
+    Applying {
+        member: String,
+        /// So many transactions, or somewhat more: in steps.
+        at_least: u64,
+        pace: Pace,
+    },
     FailingOver {
         from: String,
         cause: Cause,
@@ -260,6 +267,18 @@ pub enum Reason {
         left: u16,
     },
     Suspended,
+}
+
+/// How fast what was received is applied, and so how long the rest takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Pace {
+    /// It was not looked at for long enough.
+    Unknown,
+    /// Nothing was applied for a while: a large transaction, or one that waits.
+    None,
+    /// About, in steps.
+    Left { seconds: u64 },
 }
 
 /// Why a primary counts as lost.

@@ -12,6 +12,6 @@ pub mod gtid;
 pub mod observed;
 pub mod record;
 pub mod report;
-mod say;
+pub mod say;
 pub mod term;
 pub mod watch;

@@ -106,6 +106,30 @@ pub struct Member {
     /// What the primary of this epoch had at a moment after this incarnation attached to it: who holds
     /// that, and follows still, has everything acknowledged so far.
     pub goal: Option<GtidSet>,
+    /// It applies what it received and receives nothing more: what was seen of that first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+}
+
+/// What a member had received and not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backlog {
+    pub at: Timestamp,
+    pub transactions: u64,
+}
+
+impl Backlog {
+    /// As long as nothing was received since the first look, that stands.
+    pub fn next(before: Option<Self>, report: &Report, now: Timestamp) -> Option<Self> {
+        let transactions = report.server.as_ref()?.rest()?;
+        // More than there was: it received something in between.
+        let first = before.filter(|first| first.transactions >= transactions);
+        Some(first.unwrap_or(Self {
+            at: now,
+            transactions,
+        }))
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -108,6 +108,25 @@ impl Record {
         }
     }
 
+    /// What a member wrote itself without being the primary: its own numbers beyond the cut, which has all that
+    /// counts of the epochs in which it may have led. Nobody was promised them. Of the primary of the last epoch
+    /// that cannot be told, and of nobody where the cut is not known.
+    pub fn errant(&self, incarnation: Uuid, all: &GtidSet) -> GtidSet {
+        let primary = self.voters.get(&self.primary).and_then(|voter| voter.incarnation);
+        match (&self.cut, primary) {
+            (Some(cut), Some(primary)) if primary != incarnation => {
+                let own = all.clone().without(|source| source.uuid != incarnation);
+                own.subtract(cut)
+            }
+            _ => GtidSet::new(),
+        }
+    }
+
+    /// What is to be archived before its data are replaced: nobody was promised it.
+    pub fn unpromised(&self, incarnation: Uuid, all: &GtidSet) -> GtidSet {
+        self.beyond_cut(all).union(&self.errant(incarnation, all))
+    }
+
     /// Whether this incarnation of the member counts.
     pub fn counts(&self, member: &str, incarnation: Uuid) -> bool {
         let voter = self.voters.get(member);
@@ -188,5 +207,49 @@ mod tests {
         assert_eq!(record.beyond_cut(&set("epoch:1,old:1-6")), set("old:6"));
         record.cut = None;
         assert!(record.beyond_cut(&set("epoch:1,old:1-6")).is_empty());
+    }
+
+    #[test]
+    fn only_a_primary_has_numbers_of_its_own_beyond_the_cut() {
+        const NEW: &str = "00000000-0000-0000-0000-000000000002";
+        let set = |text: &str| set(&text.replace("new", NEW));
+        let [old, new]: [Uuid; 2] = [OLD, NEW].map(|uuid| uuid.parse().unwrap());
+        let voter = |incarnation| Voter {
+            incarnation,
+            leaving: None,
+        };
+        let voters = [("orders-0", Some(old)), ("orders-1", Some(new))];
+        let mut record = Record {
+            identity: IDENTITY.parse().unwrap(),
+            term: Term {
+                epoch: 2,
+                revision: 7,
+            },
+            primary: "orders-1".into(),
+            is_choosing: false,
+            handing_to: None,
+            voters: voters.map(|(name, is)| (name.to_owned(), voter(is))).into(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            failovers: 0,
+            cut: Some(set("epoch:1,old:1-5")),
+        };
+        let all = set("epoch:1-2,old:1-6,old:tag:1,new:1-9");
+        assert_eq!(record.errant(old, &all), set("old:6,old:tag:1"));
+        assert!(record.errant(new, &all).is_empty());
+        // The next epoch is claimed: the primary of the last one is named still.
+        record.term.epoch = 3;
+        record.is_choosing = true;
+        assert_eq!(record.errant(old, &all), set("old:6,old:tag:1"));
+        assert_eq!(
+            record.unpromised(old, &set("epoch:1,old:7,new:1")),
+            set("old:7,new:1")
+        );
+        assert!(record.errant(new, &all).is_empty());
+        record.voters.insert("orders-1".into(), voter(None));
+        assert!(record.errant(old, &all).is_empty());
+        record.voters.insert("orders-1".into(), voter(Some(new)));
+        record.cut = None;
+        assert!(record.errant(old, &all).is_empty());
     }
 }

@@ -107,6 +107,19 @@ pub struct ServerSeen {
     pub beat: Option<Beat>,
 }
 
+impl ServerSeen {
+    /// How many transactions it has received and not applied.
+    pub fn unapplied(&self) -> u64 {
+        u64::try_from(self.received.subtract(&self.executed).count()).unwrap_or(u64::MAX)
+    }
+
+    /// The same, of one that receives nothing more: it only becomes less.
+    pub fn rest(&self) -> Option<u64> {
+        let is_receiving = self.follows.as_ref().is_some_and(|follows| follows.is_receiving);
+        Some(self.unapplied()).filter(|rest| *rest > 0 && !is_receiving)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Beat {

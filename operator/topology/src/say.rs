@@ -5,13 +5,29 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::decide::FAILOVERS_LIMIT;
-use crate::decision::{Cause, Hindrance, Occasion, Reason, Refusal, SeedReason, Unfit, Wait};
+use crate::decision::{Cause, Hindrance, Occasion, Pace, Reason, Refusal, SeedReason, Unfit, Wait};
 use crate::report::{Removal, Removed};
 
 fn list(names: &BTreeSet<String>) -> String {
     match names.len() {
         0 => "nobody".to_owned(),
         _ => names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// `1 replica`, `2 replicas`.
+pub fn replicas(count: u16) -> String {
+    match count {
+        1 => "1 replica".to_owned(),
+        _ => format!("{count} replicas"),
+    }
+}
+
+/// What so many of them do, by the verb of several: one `follows`, two `follow`.
+pub fn does(count: u16, verb: &str) -> String {
+    match count {
+        1 => format!("{verb}s"),
+        _ => verb.to_owned(),
     }
 }
 
@@ -30,6 +46,35 @@ fn of_time(within_ms: u64) -> String {
     match within_ms / 1_000 {
         seconds if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
         seconds => format!("{seconds} s"),
+    }
+}
+
+fn of_backlog(at_least: u64) -> String {
+    match at_least {
+        1 => "1 transaction is left".to_owned(),
+        _ => format!("at least {at_least} transactions are left"),
+    }
+}
+
+fn of_pace(pace: Pace) -> String {
+    let time = |count: u64, unit: &str| match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{count} {unit}s"),
+    };
+    match pace {
+        Pace::Unknown => String::new(),
+        Pace::None => {
+            ", and none was applied for a while: one of them is large, or waits for a lock".to_owned()
+        }
+        Pace::Left { seconds } => {
+            let left = match seconds {
+                ..60 => time(seconds, "second"),
+                60..3_600 => time(seconds / 60, "minute"),
+                3_600..86_400 => time(seconds / 3_600, "hour"),
+                _ => return ", more than 8 hours at its pace so far".to_owned(),
+            };
+            format!(", no more than {left} at its pace so far")
+        }
     }
 }
 
@@ -73,9 +118,22 @@ impl fmt::Display for Reason {
             Reason::WaitingFor { members } => write!(f, "waiting for {}", list(members)),
             Reason::Founding { primary } => write!(f, "making {primary} the first primary"),
             Reason::WaitingForReplicas { have, need } => {
-                write!(f, "{have} of {need} replicas follow that must have every write")
+                let (all, follow) = (replicas(*need), does(*have, "follow"));
+                write!(f, "{all} must have every write, {have} {follow} so far")
             }
             Reason::Opening { primary, epoch } => write!(f, "opening {primary} for writes in epoch {epoch}"),
+            Reason::Applying {
+                member,
+                at_least,
+                pace,
+            } => {
+                let many = of_backlog(*at_least);
+                write!(
+                    f,
+                    "{member} applies what it received before it opens: {many}{}",
+                    of_pace(*pace)
+                )
+            }
             Reason::FailingOver { from, cause } => {
                 write!(f, "failing over from {from}: {}", of_cause(*cause))
             }
@@ -95,10 +153,10 @@ impl fmt::Display for Reason {
                 write!(f, "copying all data from {from} to {member}: {why}")
             }
             Reason::RaisingQuorum { from, to } => {
-                write!(f, "writes will wait for {to} replicas instead of {from}")
+                write!(f, "writes will wait for {} instead of {from}", replicas(*to))
             }
             Reason::LoweringQuorum { from, to } => {
-                write!(f, "writes wait for {to} replicas instead of {from}")
+                write!(f, "writes wait for {} instead of {from}", replicas(*to))
             }
             Reason::Adding { members } => write!(f, "adding {}", list(members)),
             Reason::Removing { members } => write!(f, "removing {}", list(members)),
@@ -131,7 +189,8 @@ impl fmt::Display for Reason {
             }
             Reason::MembersNotServing { members } => write!(f, "not serving: {}", list(members)),
             Reason::CommitsWait { have, need } => {
-                write!(f, "commits wait: {have} replicas follow, {need} must acknowledge")
+                let (all, follow) = (replicas(*have), does(*have, "follow"));
+                write!(f, "commits wait: {all} {follow}, {need} must acknowledge")
             }
             Reason::Forgetting { left } => {
                 write!(
@@ -243,6 +302,41 @@ impl fmt::Display for Removed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_replica_is_told_in_the_singular() {
+        let said = |have, need| Reason::CommitsWait { have, need }.to_string();
+        assert_eq!(said(0, 1), "commits wait: 0 replicas follow, 1 must acknowledge");
+        assert_eq!(said(1, 2), "commits wait: 1 replica follows, 2 must acknowledge");
+    }
+
+    #[test]
+    fn what_is_left_to_apply_is_a_sentence() {
+        let said = |at_least, pace| {
+            let member = "orders-1".to_owned();
+            Reason::Applying {
+                member,
+                at_least,
+                pace,
+            }
+            .to_string()
+        };
+        let before = "orders-1 applies what it received before it opens";
+        assert_eq!(said(1, Pace::Unknown), format!("{before}: 1 transaction is left"));
+        assert_eq!(
+            said(20_000, Pace::Left { seconds: 60 }),
+            format!(
+                "{before}: at least 20000 transactions are left, no more than 1 minute at its pace so far"
+            )
+        );
+        assert_eq!(
+            said(2, Pace::None),
+            format!(
+                "{before}: at least 2 transactions are left, and none was applied for a while: one of them is large, or \
+                 waits for a lock"
+            )
+        );
+    }
 
     #[test]
     fn what_was_removed_is_a_sentence() {

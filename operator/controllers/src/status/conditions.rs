@@ -9,6 +9,7 @@ use super::{Findings, Stall};
 use crds::conditions::{ConditionType, Reason as Word};
 use topology::decision::{ClusterState, Decision, MemberRole, Reason, Refusal};
 use topology::report::TroubleKind;
+use topology::say;
 
 /// A condition with its status: `None` leaves it out.
 struct Said {
@@ -151,8 +152,10 @@ fn redundant(findings: &Findings<'_>) -> Said {
             .is_some_and(|voter| voter.incarnation.is_some());
         counts && member.is_ready && member.role == MemberRole::Replica
     });
-    let (have, need) = (ready.count(), usize::from(record.wait_for));
-    let message = format!("{have} replicas acknowledge, {need} are needed");
+    let (have, need) = (u16::try_from(ready.count()).unwrap_or(u16::MAX), record.wait_for);
+    let (all, acknowledge) = (say::replicas(have), say::does(have, "acknowledge"));
+    let are = if need == 1 { "is" } else { "are" };
+    let message = format!("{all} {acknowledge}, {need} {are} needed");
     if have > need {
         return said(type_, Status::True, Word::SpareReplicas, message);
     }

@@ -448,7 +448,11 @@ impl Agent {
                 .as_ref()
                 .map_or(0, |source| source.clients);
             let seconds = waited.as_secs();
-            let what = format!("a commit waits for {seconds} s; {acknowledging} replicas are attached");
+            let attached = match acknowledging {
+                1 => "1 replica is attached".to_owned(),
+                _ => format!("{acknowledging} replicas are attached"),
+            };
+            let what = format!("a commit waits for {seconds} s; {attached}");
             all.push(trouble(TroubleKind::AwaitingAcknowledgements, &what));
         }
         all.extend(

@@ -255,8 +255,8 @@ impl Tools {
             return Ok(());
         };
         let (paths, because) = (self.paths.clone(), self.uncut.clone());
-        let all = facts.received_or_executed();
-        let kept = move || rejoin::before_copy(&paths, &record, &all, because);
+        let (incarnation, all) = (facts.server_uuid, facts.received_or_executed());
+        let kept = move || rejoin::before_copy(&paths, &record, (incarnation, &all), because);
         let kept = tokio::task::spawn_blocking(kept).await;
         Ok(kept.map_err(Error::Task)??)
     }

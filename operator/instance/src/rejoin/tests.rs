@@ -16,6 +16,9 @@ const CLOSED: &[u8] = include_bytes!("../../../binlog/src/tests/mysqld-9.7.4-sum
 const OPEN: &[u8] = include_bytes!("../../../binlog/src/tests/mysqld-9.7.4-bare.binlog");
 const EARLIER: &str = "server:1-15:blue:1,eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee:70000";
 
+/// Who the server is, where that does not matter.
+const OTHER: Uuid = Uuid::from_bytes([9; 16]);
+
 fn set(text: &str) -> GtidSet {
     let text = text.replace("earlier", EARLIER);
     text.replace("server", "283f33ca-e642-11f1-9843-02fc00000001")
@@ -181,15 +184,35 @@ fn before_a_copy_every_log_gives_what_it_has() {
     let order = demoted("server:1-13:blue:1,eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee:70000");
     let record = order.record.unwrap();
     let all = set("earlier,server:16-18,00000000-0000-0000-0000-000000000009:1");
-    before_copy(&volume.paths, &record, &all, Some("of a reason".into())).unwrap();
+    before_copy(&volume.paths, &record, (OTHER, &all), Some("of a reason".into())).unwrap();
     let note = notes::load(&volume.paths).unwrap();
     assert_eq!(note.removed.count, 6);
     let left_out = note.removed.left_out.as_ref().unwrap();
     assert_eq!(left_out, "1 of them are in no archive: they are in no binary log");
     assert_eq!(fs::read_dir(&volume.paths.archive).unwrap().count(), 2);
     // Nothing but what counts: nothing is said, and what was said stays.
-    before_copy(&volume.paths, &record, &GtidSet::new(), None).unwrap();
+    before_copy(&volume.paths, &record, (OTHER, &GtidSet::new()), None).unwrap();
     assert_eq!(notes::load(&volume.paths), Some(note));
+}
+
+#[test]
+fn what_somebody_wrote_to_a_replica_is_kept_aside() {
+    let volume = Volume::new("errant");
+    let mut record = demoted("earlier,server:16").record.unwrap();
+    let voter = topology::record::Voter {
+        incarnation: Some(OTHER),
+        leaving: None,
+    };
+    record.voters.insert(record.primary.clone(), voter);
+    let own = "283f33ca-e642-11f1-9843-02fc00000001".parse().unwrap();
+    // It has seen this epoch: compared with the cut alone it has nothing too much.
+    let epoch = format!("{}:1-{}", record.identity, record.term.epoch);
+    let all = set("earlier,server:16-17").union(&epoch.parse().unwrap());
+    assert!(record.beyond_cut(&all).is_empty());
+    before_copy(&volume.paths, &record, (own, &all), None).unwrap();
+    let removed = notes::load(&volume.paths).unwrap().removed;
+    assert_eq!(removed.count, 1);
+    assert!(removed.archive.is_some() && removed.left_out.is_none());
 }
 
 #[test]
@@ -198,7 +221,13 @@ fn what_was_cut_and_is_there_all_the_same_keeps_its_archive() {
     let order = demoted("earlier,server:16");
     assert_eq!(before_start(&volume.paths, &order), None);
     let record = order.record.unwrap();
-    before_copy(&volume.paths, &record, &set("earlier,server:16-17"), None).unwrap();
+    before_copy(
+        &volume.paths,
+        &record,
+        (OTHER, &set("earlier,server:16-17")),
+        None,
+    )
+    .unwrap();
     let removed = notes::load(&volume.paths).unwrap().removed;
     assert_eq!(removed.count, 2);
     assert!(removed.archive.is_some() && removed.left_out.is_none());

@@ -61,7 +61,8 @@ impl Job {
             // A server that is not open yet is offline, and must be followed all the same: what opens
             // it is an acknowledgement.
             Job::Replication => Rights::global(&["CONNECTION_ADMIN", "REPLICATION SLAVE"]),
-            Job::Clone => Rights::global(&["BACKUP_ADMIN"]),
+            // The same: where all others are lost, nobody acknowledges before somebody has copied.
+            Job::Clone => Rights::global(&["BACKUP_ADMIN", "CONNECTION_ADMIN"]),
             Job::Agent => Rights::global(&[
                 "CLONE_ADMIN",
                 "CONNECTION_ADMIN",

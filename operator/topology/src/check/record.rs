@@ -280,10 +280,10 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         next.cut.as_ref() == Some(&chosen),
         "the cut is not what the chosen one has",
     );
-    let most = promised(before, &chosen);
+    let most = promised(before, &next.primary, &chosen);
     let (mut covered, mut full) = (0, 0);
     for (_, report, server) in &still {
-        let all = promised(before, &server.executed.union(&server.received));
+        let all = promised(before, &report.member, &server.executed.union(&server.received));
         let is_older = all.highest(&numbers) < most.highest(&numbers);
         let is_covered = is_older || all.is_subset(&most) || ended_before(before, &all, &most);
         let is_spared = !writes(report);
@@ -306,16 +306,24 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     }
 }
 
-/// Of who has not seen the last epoch begin, only what it began with may have been promised.
-fn promised(before: &Record, all: &GtidSet) -> GtidSet {
+/// Of who has not seen the last epoch begin, only what it began with may have been promised; and of what a member
+/// numbered itself that did not lead the last epoch.
+fn promised(before: &Record, name: &str, all: &GtidSet) -> GtidSet {
     let numbers = Source {
         uuid: before.identity,
         tag: None,
     };
     let last = before.term.epoch - 1;
     let begun = Gtid::new(numbers, last).is_ok_and(|gtid| all.contains(&gtid));
+    let of = |name: &str| before.voters.get(name).and_then(|voter| voter.incarnation);
+    let incarnation = of(name);
+    let is_known = incarnation.is_some() && of(&before.primary).is_some();
     match &before.cut {
         Some(cut) if !begun => all.intersect(cut),
+        Some(cut) if name != before.primary && is_known => {
+            let others = all.clone().without(|source| Some(source.uuid) == incarnation);
+            others.union(&all.intersect(cut))
+        }
         _ => all.clone(),
     }
 }

@@ -147,10 +147,10 @@ struct History<'a> {
 
 impl<'a> History<'a> {
     /// Whoever has nothing of the last epoch may hold what its cut left out, or what came along through others
-    /// that were copied anew since: it makes no history longer.
+    /// that were copied anew since, and a replica what somebody wrote to it: it makes no history longer.
     fn new(record: &Record, name: &'a str, at: Running<'_>) -> Self {
         let all = everything(at.server);
-        let counting = all.subtract(&record.beyond_cut(&all));
+        let counting = all.subtract(&record.unpromised(at.server.incarnation, &all));
         Self {
             name,
             epoch: epoch_of(record.identity, &counting),

@@ -32,6 +32,15 @@ pub(super) fn permitted(scene: &Scene<'_>) -> Option<String> {
     waiting.find(|name| can_spare(scene, name)).cloned()
 }
 
+/// Somebody waits for a restart, or for a new Pod: without that, who is started again is not updated.
+pub(super) fn is_any_due(scene: &Scene<'_>) -> bool {
+    let names = scene.existing();
+    names.iter().any(|name| {
+        let report = scene.connected(name).map(|(_, report)| report);
+        is_outdated(scene.seen, name) || report.is_some_and(|report| !report.awaiting_restart.is_empty())
+    })
+}
+
 /// Parameters that wait for the primary.
 pub(super) fn pending_at_primary(scene: &Scene<'_>) -> BTreeSet<String> {
     let report = scene.connected(scene.primary()).map(|(_, report)| report);

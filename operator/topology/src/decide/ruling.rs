@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{cooldown, exposure, failover, handover, quorum, restarts, supply, view};
+use super::{backlog, cooldown, exposure, failover, handover, quorum, restarts, supply, view};
 use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
 use crate::report::Report;
@@ -225,6 +225,7 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
             primary: report.member.clone(),
             epoch: scene.record.term.epoch,
         });
+        decision.because.extend(backlog::of_primary(scene));
         return ClusterState::Opening;
     };
     let wanted = scene.spec.members();
@@ -242,14 +243,15 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
         || scene.record.wait_for != scene.spec.sync_replicas
         || scene.record.acknowledged_by != scene.record.wait_for;
     let is_updating = decision.plan.replace.is_some()
-        || decision.members.iter().any(|(name, view)| {
-            let order = scene
-                .connected(name)
-                .and_then(|(_, report)| report.assignment.as_ref());
-            view.role == MemberRole::Replica
-                && order.is_some_and(|order| order.server.may_restart)
-                && !view.is_ready
-        });
+        || (restarts::is_any_due(scene)
+            && decision.members.iter().any(|(name, view)| {
+                let order = scene
+                    .connected(name)
+                    .and_then(|(_, report)| report.assignment.as_ref());
+                view.role == MemberRole::Replica
+                    && order.is_some_and(|order| order.server.may_restart)
+                    && !view.is_ready
+            }));
     match (missing.is_empty(), is_scaling, is_updating) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,

@@ -39,6 +39,12 @@ pub(super) fn everything(server: &ServerSeen) -> GtidSet {
     server.executed.union(&server.received)
 }
 
+/// What somebody wrote to a replica.
+pub(super) fn errant(scene: &Scene<'_>, at: Running<'_>) -> GtidSet {
+    let all = everything(at.server);
+    scene.record.errant(at.server.incarnation, &all)
+}
+
 /// How many transactions of the other it has not even received.
 pub(super) fn lacks(of: Running<'_>, at: Running<'_>) -> u128 {
     of.server.executed.subtract(&everything(at.server)).count()

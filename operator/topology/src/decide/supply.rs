@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::restarts;
-use super::scene::{Running, Scene, everything};
+use super::scene::{Running, Scene, errant, everything};
 use crate::assignment::{Assignment, Place, Role};
 use crate::decision::{Reason, SeedReason};
 use crate::report::TroubleKind;
@@ -93,7 +93,8 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     if scene.record.term.epoch == 0 && !primary.report.is_founded {
         return Some((Role::Hold, None));
     }
-    let Some(why) = seed_reason(primary, at, is_beyond) else {
+    let is_errant = !errant(scene, at).is_empty();
+    let Some(why) = seed_reason(primary, at, is_beyond || is_errant) else {
         return Some((Role::Replica { source }, None));
     };
     if cloning.is_some_and(|busy| busy != name) {

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::exposure;
-use super::scene::{Scene, connected, running};
+use super::scene::{Running, Scene, connected, errant, everything, running};
 use crate::assignment::Role;
 use crate::decision::{MemberRole, MemberState, MemberView};
 use crate::observed::{Member, Observed, Timestamp};
-use crate::report::{Process, Report, TroubleKind};
+use crate::report::{Process, Removed, Report, TroubleKind};
+use crate::say;
 
 /// A connection that is gone for longer is worth a word.
 const UNSEEN_LIMIT_MS: u64 = 5_000;
@@ -211,9 +212,38 @@ fn handing(scene: &Scene<'_>) -> Option<String> {
 }
 
 fn waits(scene: &Scene<'_>) -> Option<String> {
-    let have = scene.receiving().len();
-    let need = usize::from(scene.record.wait_for);
-    (have < need).then(|| format!("it opens when {need} replicas acknowledge; {have} follow it now"))
+    let have = u16::try_from(scene.receiving().len()).unwrap_or(u16::MAX);
+    let need = scene.record.wait_for;
+    (have < need).then(|| {
+        let (all, acknowledge) = (say::replicas(need), say::does(need, "acknowledge"));
+        let follow = say::does(have, "follow");
+        format!("it opens when {all} {acknowledge}; {have} {follow} it now")
+    })
+}
+
+/// What it has of its own numbers and nobody was promised.
+fn own_history(scene: &Scene<'_>, at: Running<'_>) -> Option<String> {
+    let order = at.report.assignment.as_ref();
+    if order.is_some_and(|order| order.term() > scene.record.term) {
+        // It may lead by a record that is not known here yet.
+        return None;
+    }
+    let errant = errant(scene, at);
+    let (transactions, are) = match errant.count() {
+        0 => return None,
+        1 => ("1 transaction of its own".to_owned(), "it is"),
+        count => (format!("{count} transactions of its own"), "they are"),
+    };
+    // Who has seen this epoch begin was compared then: an old primary would have been copied.
+    let is_new = scene.record.beyond_cut(&everything(at.server)).is_empty();
+    let who = match is_new {
+        true => "somebody wrote to it though it is no primary: ",
+        false => "",
+    };
+    let which = Removed::told(&errant);
+    Some(format!(
+        "{who}{transactions} ({which}), which nobody acknowledged; {are} archived, and it is copied anew"
+    ))
 }
 
 fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
@@ -226,6 +256,9 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
     let order = at.report.assignment.as_ref();
     if order.is_some_and(|order| matches!(order.role, Role::Clone { .. })) {
         return (MemberState::Seeding, said(at.report));
+    }
+    if let Some(what) = own_history(scene, at) {
+        return (MemberState::Diverged, Some(what));
     }
     let failure = at
         .server

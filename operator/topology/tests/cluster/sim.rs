@@ -9,7 +9,7 @@ use topology::check::check;
 use topology::decide::decide;
 use topology::decision::Decision;
 use topology::gtid::{Gtid, GtidSet, Source, Uuid};
-use topology::observed::{Exposed, Member, Observed, Pod, Spec, Volume};
+use topology::observed::{Backlog, Exposed, Member, Observed, Pod, Spec, Volume};
 use topology::record::Record;
 use topology::report::{Beat, Follows, Process, Proof, Report, ServerSeen, Trouble, TroubleKind};
 use topology::term::Term;
@@ -79,6 +79,7 @@ pub(crate) struct Node {
     heard: u64,
     sampled_after: u64,
     report: Option<(Report, u64)>,
+    backlog: Option<Backlog>,
 }
 
 impl Node {
@@ -212,6 +213,7 @@ impl Sim {
                 report: node.report.as_ref().map(|(report, _)| report.clone()),
                 reported_at: node.report.as_ref().map_or(0, |(_, at)| *at),
                 is_connected: node.has_pod && !node.is_cut && !node.is_off && node.report.is_some(),
+                backlog: node.backlog,
                 ..Member::default()
             };
             seen.members.insert(name.clone(), member);
@@ -327,6 +329,7 @@ impl Sim {
                 let sampled_after = node.heard;
                 let node = self.nodes.get_mut(name).expect("a node");
                 node.sampled_after = sampled_after;
+                node.backlog = Backlog::next(node.backlog, &report, self.now);
                 node.report = Some((report.clone(), self.now));
                 self.watch.heard(&report, self.ping);
             } else if node.is_cut || node.is_off || !node.has_pod {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use topology::assignment::Assignment;
 use topology::capture::Capture;
 use topology::decision::ClusterState;
+use topology::gtid::Uuid;
 use topology::observed::Switchover;
 use topology::record::Record;
 use topology::report::{Trouble, TroubleKind};
@@ -21,6 +22,9 @@ const BIRTH_LIMIT: u32 = 200;
 const CALM: u32 = 10;
 /// How long a crashed mysqld takes to answer again, unless the step says how long: in half seconds.
 const RESTART: u64 = 8;
+
+/// A server that is no member.
+const ELSEWHERE: Uuid = Uuid::from_bytes([5; 16]);
 
 /// What a script comes to.
 pub(crate) struct Played {
@@ -310,6 +314,11 @@ impl Stage {
                 let written = sim::gtid(server.incarnation?, self.written);
                 server.executed.insert(written);
             }
+            "gets from elsewhere what nobody else gets" => {
+                self.written += 1;
+                let elsewhere = sim::gtid(ELSEWHERE, self.written);
+                self.sim.nodes.get_mut(name)?.server.executed.insert(elsewhere);
+            }
             "is made anew" => {
                 self.sim.nodes.get_mut(name)?.is_ending = false;
                 self.sim.crash(name, RESTART);
@@ -338,6 +347,9 @@ impl Stage {
             self.sim.crash(name, (seconds(time)? * 2.0) as u64);
         } else if let Some(time) = what.strip_prefix("lags by ") {
             self.sim.nodes.get_mut(name)?.told.lag_ms = (seconds(time)? * 1_000.0) as u64;
+        } else if let Some(count) = what.strip_suffix(" transactions left to apply") {
+            let count = count.strip_prefix("has ")?.parse().ok()?;
+            self.sim.nodes.get_mut(name)?.told.unapplied = count;
         } else if let Some(other) = what.strip_prefix("does not hear ") {
             self.sim.nodes.get(other)?;
             self.sim.nodes.get_mut(name)?.deaf_to.insert(other.to_owned());
@@ -399,7 +411,10 @@ fn is_from_now_on(node: &mut Node, what: &str) -> Option<()> {
         "is being deleted" => node.is_ending = true,
         "can receive again" => node.told.failure = None,
         "says nothing more" | "says nothing" => node.told.trouble = None,
-        "is done" => node.is_stuck = false,
+        "is done" => {
+            node.is_stuck = false;
+            node.told.unapplied = 0;
+        }
         _ if what.starts_with("is busy ") => node.is_stuck = true,
         _ => return None,
     }

@@ -11,19 +11,35 @@ pub(crate) struct Told {
     /// Why it cannot receive.
     pub(crate) failure: Option<String>,
     pub(crate) trouble: Option<Trouble>,
+    /// So many transactions of the longest series are received, and not applied.
+    pub(crate) unapplied: u64,
+}
+
+/// What it would say it has not applied.
+fn unapplied(all: &GtidSet, count: u64) -> GtidSet {
+    let mut set = GtidSet::new();
+    let Some(longest) = all.sources().max_by_key(|source| all.highest(source)) else {
+        return set;
+    };
+    let highest = all.highest(longest);
+    for number in highest.saturating_sub(count) + 1..=highest {
+        set.insert(gtid(longest.uuid, number));
+    }
+    set
 }
 
 pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
     let server = &node.server;
+    let unapplied = unapplied(&server.executed, node.told.unapplied);
     let seen = server
         .incarnation
         .filter(|_| node.down == 0)
         .map(|incarnation| ServerSeen {
             incarnation,
             version: node.told.version.clone().unwrap_or_else(|| "9.7.4".into()),
-            executed: server.executed.clone(),
+            executed: server.executed.subtract(&unapplied),
             purged: server.purged.clone(),
-            received: server.received.clone(),
+            received: server.received.union(&unapplied),
             is_open: server.is_open,
             has_waiters: false,
             acknowledging: 0,
