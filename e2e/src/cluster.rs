@@ -188,6 +188,21 @@ impl Cluster<'_> {
         stage.get(&format!("mysqlcluster {} -n {}", self.name, self.namespace))
     }
 
+    /// Its record, if there is one: the cluster's memory, which is not to be read for more than what moment it is.
+    pub fn record(&self, stage: &Stage) -> Result<Option<Value>> {
+        let line = format!(
+            "get configmap {}-record -n {} --ignore-not-found -o jsonpath={{.data.record}}",
+            self.name, self.namespace
+        );
+        let text = stage.k(&line).output()?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&text)
+            .map(Some)
+            .context("failed to parse the record")
+    }
+
     /// The primary that its status names.
     pub fn primary(&self, stage: &Stage) -> Result<String> {
         let object = self.get(stage)?;

@@ -87,6 +87,15 @@ impl<'a> Load<'a> {
         self.wait_lines(self.lines()? + 500)
     }
 
+    /// Waits until so many more writes are acknowledged.
+    pub fn acknowledges(&self, more: usize) -> Result<()> {
+        let wanted = self.acknowledged()? + more;
+        let waited = wait_until(&format!("{more} more acknowledged writes"), WITHIN, || {
+            Ok(self.acknowledged()? >= wanted)
+        });
+        waited.map(drop).with_context(|| self.cluster.told(self.stage))
+    }
+
     /// Lets it write some more, stops it, and has it judged, every member too.
     pub fn judge(mut self) -> Result<Verdict> {
         self.goes_on()?;
