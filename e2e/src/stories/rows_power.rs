@@ -16,6 +16,8 @@ use crate::stage::{Stage, claim, wait_until};
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 const MADE_WITHIN: Duration = Duration::from_secs(120);
+/// Lines of clients that try and fail, before it is believed that they all do.
+const IN_VAIN: usize = 200;
 /// Longer than the rest of its story.
 const LOCKED_SECONDS: u32 = 120;
 
@@ -113,14 +115,8 @@ pub(super) fn both_without_power(stage: &Stage) -> Result<String> {
         let other_gone = power_cut(stage, of_other)?;
         let before = load.acknowledged()?;
         uneven.is_blocked(stage, &cluster)?;
-        cluster.wait(stage, "both out of reach for long, and nobody chosen", |object| {
-            let out_of_reach = "whether it runs is not known";
-            let is_out = |member: &str| {
-                let because = &member_of(object, member)["because"];
-                because.as_str().is_some_and(|text| text.contains(out_of_reach))
-            };
-            is_out(&uneven.primary) && is_out(&uneven.acknowledger) && says(object, &["Blocked"])
-        })?;
+        load.wait_lines(load.lines()? + IN_VAIN)?;
+        cluster.wait(stage, "Blocked as before", |object| says(object, &["Blocked"]))?;
         claim(
             load.acknowledged()? == before && recorded_epoch(stage, &cluster)? == epoch,
             "nothing is acknowledged, and no epoch is claimed",
