@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use ground::faults::{Fault, pod};
 use ground::shell::cmd;
+use serde_json::Value;
 
 use super::endurance::under_load;
 use super::rows_writes::{SOME, at, recorded_epoch, replicas};
@@ -248,32 +249,43 @@ fn two_lead(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
         ))
         .run()?;
     let (_, new) = leads(stage, &holder)?;
-    let both = still_leads(stage, &old)?;
     choice.open()?;
     recorded(stage, cluster, epoch + 1, false)?;
     let chosen = opened(stage, cluster)?;
-    wait_until("the old leader has ended", STEP_WITHIN, || {
-        Ok(!still_leads(stage, &old)?)
-    })?;
+    let began = said_at(stage, &new, "leading")?.context("the new leader says nothing")?;
+    let mut ended = None;
+    wait_until("the old leader says that it leads no more", STEP_WITHIN, || {
+        ended = said_at(stage, &old, "leading no more")?;
+        Ok(ended.as_ref().is_some_and(|ended| *ended > began))
+    })
+    .with_context(|| format!("{new} leads since {began}"))?;
     cut.heal()?;
     cluster.wait_healthy(stage)?;
-    claim(both, format!("{old} believed that it led when {new} did"))?;
     claim(
         recorded_epoch(stage, cluster)? == epoch + 1 && cluster.primary(stage)? == chosen,
         format!("one failover, to {chosen}: {}", cluster.told(stage)),
     )?;
     Ok(format!(
-        "{old} and {new} led at once, and {chosen} alone took over from {primary}"
+        "{new} led from {began}, {old} until {}: {chosen} alone took over from {primary}",
+        ended.unwrap_or_default()
     ))
 }
 
-/// Whether the last that a controller logged of its leadership is that it leads.
-fn still_leads(stage: &Stage, pod: &str) -> Result<bool> {
-    let log = stage
-        .k(&format!("logs -n {} {pod}", operator::NAMESPACE))
-        .output()?;
-    let last = log.lines().rfind(|line| line.contains("leading"));
-    Ok(last.is_some_and(|line| !line.contains("leading no more")))
+/// When a controller last logged this, in this process or in the one before.
+fn said_at(stage: &Stage, pod: &str, message: &str) -> Result<Option<String>> {
+    let mut times = Vec::new();
+    for which in ["", " --previous"] {
+        let line = format!("logs -n {} {pod}{which}", operator::NAMESPACE);
+        // There may be no process before, and none yet after.
+        let log = stage.k(&line).output().unwrap_or_default();
+        for line in log.lines().filter(|line| line.contains(message)) {
+            let line: Value = serde_json::from_str(line).context("failed to parse a line of a log")?;
+            if line["message"] == message {
+                times.extend(line["timestamp"].as_str().map(str::to_owned));
+            }
+        }
+    }
+    Ok(times.into_iter().max())
 }
 
 /// Stopped, its node's kubelet too, so that nobody restarts it: it goes on a minute later, and changes nothing.
@@ -309,21 +321,15 @@ pub(super) fn stopped_for_a_minute(stage: &Stage) -> Result<String> {
             Ok(begun.elapsed() > STOPPED_FOR)
         })?;
         claim(processes()? == pids, format!("{old} is there, and stands still"))?;
-        let log = || {
-            stage
-                .k(&format!("logs -n {} {old} --previous", operator::NAMESPACE))
-                .output()
-        };
         stopped.heal()?;
         wait_until("the old leader has ended", STEP_WITHIN, || {
             Ok(processes()?.is_empty())
         })?;
         load.acknowledges(SOME)?;
         kubelet.heal()?;
-        let said = wait_until("its last words", STEP_WITHIN, || {
-            Ok(log()?.contains("leading no more"))
-        });
-        said.with_context(|| log().unwrap_or_default())?;
+        wait_until("its last words", STEP_WITHIN, || {
+            Ok(said_at(stage, &old, "leading no more")?.is_some())
+        })?;
         claim(
             recorded_epoch(stage, &cluster)? == epoch + 1 && cluster.primary(stage)? == after,
             format!("{after} leads as before: {}", cluster.told(stage)),
