@@ -102,8 +102,13 @@ impl Cluster<'_> {
 
     /// Made and Healthy; gives how long that took.
     pub fn healthy(&self, stage: &Stage) -> Result<Duration> {
+        self.healthy_within(stage, HEALTHY_WITHIN)
+    }
+
+    /// The same, where it takes longer for a reason.
+    pub fn healthy_within(&self, stage: &Stage, limit: Duration) -> Result<Duration> {
         let begun = self.create(stage)?;
-        self.wait_healthy(stage)?;
+        self.wait_healthy_within(stage, limit)?;
         Ok(begun.elapsed())
     }
 

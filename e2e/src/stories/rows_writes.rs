@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::endurance::under_load;
 use super::switchover::Asked;
 use crate::cluster::{self, Cluster, Login, member_of};
-use crate::load::Load;
+use crate::load::{self, Load};
+use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 const MYSQL: u16 = 3306;
@@ -21,6 +22,9 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// The writers of a load that a story sees acknowledged before it goes on.
 pub(super) const SOME: usize = 300;
+const FEW: usize = 100;
+/// Five servers on one machine start slowly.
+const FIVE_WITHIN: Duration = Duration::from_secs(400);
 
 /// Whether the status holds all these words.
 pub(super) fn says(object: &Value, words: &[&str]) -> bool {
@@ -272,37 +276,43 @@ pub(super) fn two_in_a_row(stage: &Stage) -> Result<String> {
         },
         ..Cluster::default()
     };
-    under_load(stage, &cluster, |load| {
-        let ground = stage.ground()?;
-        let first = cluster.primary(stage)?;
-        let mut others = Vec::new();
-        for replica in replicas(stage, &cluster)? {
-            others.push(cluster.address(stage, &replica)?.parse()?);
-        }
-        let cut = Fault::port(ground, cluster.namespace, &first, MYSQL, others)?.inject(ground)?;
-        commits_wait(stage, &cluster, &first)?;
-        let (second, first_gone) = succeeded(stage, &cluster, load, &first)?;
-        let (third, second_gone) = succeeded(stage, &cluster, load, &second)?;
-        let spec = format!(", target: {first}, deadlineSeconds: 150");
-        let asked = Asked::create(stage, &cluster, "back", &spec)?;
-        let words = asked.wait_words(&first)?;
-        claim(
-            cluster.primary(stage)? == third,
-            format!("{third} leads until {first} is back"),
-        )?;
-        cut.heal()?;
-        first_gone.heal()?;
-        second_gone.heal()?;
-        let done = asked.wait("Ready")?;
-        let removed = removed(stage, &cluster, &first)?;
-        claim(
-            done["status"]["to"] == *first && cluster.primary(stage)? == first,
-            format!("{first} leads again: {}", done["status"]),
-        )?;
-        Ok(format!(
-            "{first}, {second}, {third}; asked for {first}: {words}; it led again when it was cleaned: {removed}"
-        ))
-    })
+    operator::installed(stage)?;
+    cluster.healthy_within(stage, FIVE_WITHIN)?;
+    // Five servers that sync every event are slow on one machine, and it is not haste that is looked at.
+    let load = Load::at_most(stage, &cluster, Some(40))?;
+    let ground = stage.ground()?;
+    let first = cluster.primary(stage)?;
+    let mut others = Vec::new();
+    for replica in replicas(stage, &cluster)? {
+        others.push(cluster.address(stage, &replica)?.parse()?);
+    }
+    let cut = Fault::port(ground, cluster.namespace, &first, MYSQL, others)?.inject(ground)?;
+    commits_wait(stage, &cluster, &first)?;
+    let (second, first_gone) = succeeded(stage, &cluster, &load, &first)?;
+    let (third, second_gone) = succeeded(stage, &cluster, &load, &second)?;
+    let spec = format!(", target: {first}, deadlineSeconds: 150");
+    let asked = Asked::create(stage, &cluster, "back", &spec)?;
+    let words = asked.wait_words(&first)?;
+    claim(
+        cluster.primary(stage)? == third,
+        format!("{third} leads until {first} is back"),
+    )?;
+    cut.heal()?;
+    first_gone.heal()?;
+    second_gone.heal()?;
+    let done = asked.wait("Ready")?;
+    let removed = removed(stage, &cluster, &first)?;
+    claim(
+        done["status"]["to"] == *first && cluster.primary(stage)? == first,
+        format!("{first} leads again: {}", done["status"]),
+    )?;
+    load.acknowledges(FEW)?;
+    cluster.wait_healthy(stage)?;
+    let told = load::clean(&load.judge()?)?;
+    cluster.remove(stage)?;
+    Ok(format!(
+        "{first}, {second}, {third}; asked for {first}: {words}; it led again when it was cleaned: {removed}; {told}"
+    ))
 }
 
 /// A primary that stands still as a whole is succeeded by another; gives that, and what is to heal.
@@ -321,6 +331,6 @@ fn succeeded(
         || Ok(cluster.epoch(stage)? > epoch),
     )
     .with_context(|| cluster.told(stage))?;
-    load.acknowledges(SOME)?;
+    load.acknowledges(FEW)?;
     Ok((cluster.primary(stage)?, fault))
 }
