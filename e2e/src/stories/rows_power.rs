@@ -235,7 +235,7 @@ pub(super) fn restarted_unapplied(stage: &Stage) -> Result<String> {
         let (primary, other) = (uneven.primary.clone(), uneven.acknowledger.clone());
         let login = at(stage, &cluster, &other)?;
         let lock = format!("LOCK TABLES held READ; SELECT SLEEP({LOCKED_SECONDS})");
-        let (waiting, gone) = std::thread::scope(|scope| -> Result<_> {
+        let (waiting, gone, begun) = std::thread::scope(|scope| -> Result<_> {
             // It ends with its mysqld.
             scope.spawn(|| cluster::query(stage, &login, &lock));
             wait_until("the lock is held", ASKED_WITHIN, || {
@@ -247,15 +247,17 @@ pub(super) fn restarted_unapplied(stage: &Stage) -> Result<String> {
             load.acknowledges(SOME)?;
             let applied = cluster::query(stage, &login, "SELECT COUNT(*) FROM held");
             let node = cluster.node(stage, &primary)?;
+            let begun = Instant::now();
             stage.kill(cluster.namespace, &other, "mysqld")?;
-            Ok((applied, power_cut(stage, node)?))
+            Ok((applied, power_cut(stage, node)?, begun))
         })?;
         claim(
             waiting? == "0",
             format!("{other} had acknowledged {SOME} writes and applied none of them"),
         )?;
         uneven.let_go()?;
-        let took = takes_over(stage, &cluster, load, (&other, epoch))?;
+        takes_over(stage, &cluster, load, (&other, epoch))?;
+        let took = begun.elapsed();
         claim(
             cluster.query(stage, "primary", "SELECT COUNT(*) FROM held")? == "1",
             "what was acknowledged and not applied is there",
@@ -263,7 +265,7 @@ pub(super) fn restarted_unapplied(stage: &Stage) -> Result<String> {
         gone.heal()?;
         Ok(format!(
             "{other} restarted with more than {SOME} acknowledged writes in its relay log alone, {primary} without \
-             power: {other} leads {:.0} s later",
+             power: {SOME} writes under {other} {:.0} s later",
             took.as_secs_f64()
         ))
     })
