@@ -102,8 +102,13 @@ impl Cluster<'_> {
 
     /// Made and Healthy; gives how long that took.
     pub fn healthy(&self, stage: &Stage) -> Result<Duration> {
+        self.healthy_within(stage, HEALTHY_WITHIN)
+    }
+
+    /// The same, where it takes longer for a reason.
+    pub fn healthy_within(&self, stage: &Stage, limit: Duration) -> Result<Duration> {
         let begun = self.create(stage)?;
-        self.wait_healthy(stage)?;
+        self.wait_healthy_within(stage, limit)?;
         Ok(begun.elapsed())
     }
 
@@ -186,6 +191,21 @@ impl Cluster<'_> {
     /// The object.
     pub fn get(&self, stage: &Stage) -> Result<Value> {
         stage.get(&format!("mysqlcluster {} -n {}", self.name, self.namespace))
+    }
+
+    /// Its record, if there is one: the cluster's memory, which is not to be read for more than what moment it is.
+    pub fn record(&self, stage: &Stage) -> Result<Option<Value>> {
+        let line = format!(
+            "get configmap {}-record -n {} --ignore-not-found -o jsonpath={{.data.record}}",
+            self.name, self.namespace
+        );
+        let text = stage.k(&line).output()?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&text)
+            .map(Some)
+            .context("failed to parse the record")
     }
 
     /// The primary that its status names.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cluster;
 pub mod figures;
 pub mod fixtures;
+pub mod gate;
 pub mod harm;
 pub mod install;
 pub mod load;

@@ -74,7 +74,9 @@ impl<'a> Load<'a> {
     /// Acknowledged writes so far.
     pub fn acknowledged(&self) -> Result<usize> {
         let text = std::fs::read_to_string(&self.history)?;
-        Ok(text.lines().filter(|line| line.contains("\"ok\"")).count())
+        // What a writer reads in between is answered too, also while commits wait.
+        let is_write = |line: &&str| line.contains("\"ok\"") && !line.contains("\"statement\"");
+        Ok(text.lines().filter(is_write).count())
     }
 
     /// Waits until it has written so much.
@@ -88,6 +90,15 @@ impl<'a> Load<'a> {
     /// Waits until it goes on writing.
     pub fn goes_on(&self) -> Result<()> {
         self.wait_lines(self.lines()? + 500)
+    }
+
+    /// Waits until so many more writes are acknowledged.
+    pub fn acknowledges(&self, more: usize) -> Result<()> {
+        let wanted = self.acknowledged()? + more;
+        let waited = wait_until(&format!("{more} more acknowledged writes"), WITHIN, || {
+            Ok(self.acknowledged()? >= wanted)
+        });
+        waited.map(drop).with_context(|| self.cluster.told(self.stage))
     }
 
     /// Lets it write some more, stops it, and has it judged, every member too.

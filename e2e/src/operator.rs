@@ -1,6 +1,7 @@
 //! The operator on a stage: installed as a person would, found, killed.
 //! Must not build it: the ground has its image.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -43,6 +44,34 @@ pub fn leader(stage: &Stage) -> Result<Option<String>> {
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
     let pods = pods(stage)?;
     Ok(pods.into_iter().find(|pod| holder.starts_with(pod.as_str())))
+}
+
+/// Who holds the lease: another name for each process.
+pub fn holder(stage: &Stage) -> Result<String> {
+    let lease = stage.get(&format!("lease holdfast-controller -n {NAMESPACE}"))?;
+    let holder = lease["spec"]["holderIdentity"].as_str();
+    Ok(holder.unwrap_or_default().to_owned())
+}
+
+/// The nodes on which a controller runs: two, after this, so that one of them may go.
+pub fn on_two_nodes(stage: &Stage) -> Result<BTreeSet<String>> {
+    let mut nodes = BTreeSet::new();
+    wait_until("controllers on two nodes", READY_WITHIN, || {
+        ready(stage)?;
+        nodes.clear();
+        let pods = pods(stage)?;
+        for pod in &pods {
+            let pod = stage.get(&format!("pod {pod} -n {NAMESPACE}"))?;
+            nodes.extend(pod["spec"]["nodeName"].as_str().map(str::to_owned));
+        }
+        if let ([one, _, ..], 1) = (pods.as_slice(), nodes.len()) {
+            stage
+                .k(&format!("delete pod {one} -n {NAMESPACE} --wait=true"))
+                .run()?;
+        }
+        Ok(nodes.len() >= 2)
+    })?;
+    Ok(nodes)
 }
 
 /// The controllers' Pods that are not ending.

@@ -15,6 +15,9 @@ mod nodes;
 mod platform;
 mod policy;
 mod room;
+mod rows_operator;
+mod rows_power;
+mod rows_writes;
 pub mod scrutiny;
 mod switchover;
 mod trust;
@@ -85,6 +88,7 @@ pub const ALL: &[Story] = &[
     on_ground("packets of a node lost by chance", network::loss),
     on_ground("packets of a node delayed", network::delay),
     on_ground("packets of a node held to a rate", network::slow),
+    on_ground("a port of a pod cut, from one or from all", network::port_cut),
     on_ground(
         "a NetworkPolicy cuts pods off and lets chosen ones in",
         policy::enforced,
@@ -241,6 +245,50 @@ pub const ALL: &[Story] = &[
     ),
     on_ground("status says that commits wait for replicas", wrong::replicas_gone),
     on_ground("status says who is missing for a quorum", wrong::quorum_lost),
+    long(
+        "the primary cut from the operator alone keeps its role and takes writes",
+        rows_writes::cut_from_the_operator,
+    ),
+    long(
+        "primary and sole acknowledger without power: nobody takes over, and the primary's return is enough",
+        rows_power::both_without_power,
+    ),
+    long(
+        "the primary's Pod deleted while commits wait: none of them is acknowledged",
+        rows_writes::deleted_while_commits_wait,
+    ),
+    long(
+        "writes that nobody else has: read by nobody, archived and removed when another leads",
+        rows_writes::nobody_else_has,
+    ),
+    long(
+        "two failovers in a row, and the first primary is asked to lead again",
+        rows_writes::two_in_a_row,
+    ),
+    long(
+        "power and all that was not synced lost on two members, nothing acknowledged missing",
+        rows_power::unsynced_lost,
+    ),
+    long(
+        "a replica restarted before it applied what it acknowledged takes over with all of it",
+        rows_power::restarted_unapplied,
+    ),
+    long(
+        "a replica that is made anew is not counted when the primary dies",
+        rows_power::made_anew_as_the_primary_dies,
+    ),
+    long(
+        "a replica restarted while the next primary is chosen acknowledges nothing",
+        rows_operator::replica_restarts_during_the_choice,
+    ),
+    long(
+        "operators killed after every step of a failover, then two that lead at once",
+        rows_operator::killed_at_every_step,
+    ),
+    long(
+        "the operator stopped for a minute in the middle of a failover",
+        rows_operator::stopped_for_a_minute,
+    ),
     long(
         "certificates are renewed under load without a restart",
         trust::renewed,

@@ -1,6 +1,8 @@
 //! The commands that make and end faults, as a person types them.
 //! Must not do more than turn words into faults.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use nix::sys::signal::Signal;
@@ -68,6 +70,15 @@ pub enum FaultCommand {
         #[arg(long)]
         process: Option<String>,
     },
+    /// Drop what a pod sends and gets on one TCP port, at whichever end the port is.
+    Port {
+        #[command(flatten)]
+        pod: PodArgs,
+        port: u16,
+        /// Addresses of other pods; several with commas; without it from everybody.
+        #[arg(long, value_delimiter = ',')]
+        from: Vec<Ipv4Addr>,
+    },
     /// Fill a pod's volume to the last byte.
     DiskFull(DiskArgs),
     /// Make a pod's volume read-only by an error of its file system.
@@ -132,6 +143,11 @@ impl FaultCommand {
                 pod: PodArgs { namespace, pod },
                 process,
             } => Fault::pause(ground, &namespace, &pod, process.as_deref()),
+            Self::Port {
+                pod: PodArgs { namespace, pod },
+                port,
+                from,
+            } => Fault::port(ground, &namespace, &pod, port, from),
             Self::DiskFull(args) => disk(&args, DiskFault::Full),
             Self::DiskReadOnly(args) => disk(&args, DiskFault::ReadOnly),
             Self::DiskFrozen(args) => disk(&args, DiskFault::Frozen),

@@ -5,6 +5,7 @@ pub mod delay;
 pub mod disk;
 pub mod net;
 pub mod pod;
+pub mod port;
 
 use std::fs;
 
@@ -17,6 +18,7 @@ use crate::{machine, up};
 
 pub use disk::{Disk, DiskFault};
 pub use net::NetFault;
+pub use port::Port;
 
 /// A fault that stays until it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub enum Fault {
     ProcessDown { unit: String, process: String },
     /// Processes of a pod are frozen by SIGSTOP.
     Paused { unit: String, pids: Vec<i32> },
+    /// One TCP port of a pod is cut, in the pod's own network.
+    Port(Port),
     /// A volume misbehaves.
     Disk { disk: Disk, fault: DiskFault },
 }
@@ -43,6 +47,7 @@ impl Fault {
             Self::Paused { unit, pids } => {
                 format!("paused-{unit}-{}", pids.first().copied().unwrap_or_default())
             }
+            Self::Port(port) => port.id(),
             Self::Disk { disk, fault } => format!("{}-{}", fault.id(), disk.handle),
         }
     }
@@ -97,6 +102,7 @@ impl Fault {
                 crate::cache::remove(&ground.paths.holds(Unit::parse(unit)?).join(process))
             }
             Self::Paused { unit, pids } => pod::resume(ground, Unit::parse(unit)?, pids),
+            Self::Port(port) => port.undo(ground),
             Self::Disk { disk, fault } => fault.undo(ground, disk),
         }
     }
@@ -117,6 +123,7 @@ impl Injected {
             Fault::UnitDown { unit } => machine::kill(ground.spec(), Unit::parse(unit)?),
             Fault::ProcessDown { unit, process } => hold(ground, Unit::parse(unit)?, process),
             Fault::Paused { pids, .. } => pod::pause(pids),
+            Fault::Port(port) => port.apply(ground),
             Fault::Disk { disk, fault } => fault.apply(ground, disk),
         }
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ground::faults::Fault;
-use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, condition, is_said};
+use crate::gate::Gate;
 use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
@@ -92,88 +92,25 @@ pub(super) fn controller_killed(stage: &Stage) -> Result<String> {
 
 /// The term's epoch and the primary in the record, if there is one.
 fn recorded(stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<(u64, String)>> {
-    let line = format!(
-        "get configmap {}-record -n {} --ignore-not-found -o jsonpath={{.data.record}}",
-        cluster.name, cluster.namespace
-    );
-    let text = stage.k(&line).output()?;
-    if text.trim().is_empty() {
+    let Some(record) = cluster.record(stage)? else {
         return Ok(None);
-    }
-    let record: Value = serde_json::from_str(&text).context("failed to parse the record")?;
+    };
     let epoch = record["term"]["epoch"].as_u64().context("it has no epoch")?;
     let primary = record["primary"].as_str().context("it has no primary")?;
     Ok(Some((epoch, primary.to_owned())))
 }
 
-/// While it is shut, the API server refuses records: the birth stands still at a known moment.
-struct Gate<'a> {
-    stage: &'a Stage,
-    name: String,
-}
-
-impl<'a> Gate<'a> {
-    /// In a new namespace, where records that match the expression are refused from here on.
-    fn shut(stage: &'a Stage, cluster: &Cluster<'_>, matching: &str) -> Result<Self> {
-        let gate = Self {
-            stage,
-            name: format!("story-{}", cluster.namespace),
-        };
-        gate.remove()?;
-        let namespace = cluster.namespace;
-        stage.delete_namespace(namespace)?;
-        stage.namespace(namespace)?;
-        let rule = format!("!('record' in object.data) || !object.data.record.matches('{matching}')");
-        let name = &gate.name;
-        let policy = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
-                    "operations": ["CREATE", "UPDATE"],
-                }]},
-                "matchConditions": [
-                    {"name": "here", "expression": format!("object.metadata.namespace == '{namespace}'")},
-                    {"name": "has-data", "expression": "has(object.data)"},
-                ],
-                "validations": [{"expression": rule, "message": "held back by a story"}],
-            },
-        });
-        let binding = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        });
-        stage.apply(&format!("{policy}\n---\n{binding}\n"))?;
-        wait_until("records are refused", Duration::from_secs(60), || {
-            let refused = stage
-                .k(&format!(
-                    "create configmap probe -n {namespace} --dry-run=server --from-literal=record={PROBE}"
-                ))
-                .run();
-            Ok(refused.is_err_and(|error| format!("{error:#}").contains("held back by a story")))
-        })?;
-        Ok(gate)
-    }
-
-    /// Records are taken again.
-    fn open(self) -> Result<()> {
-        self.remove()
-    }
-
-    fn remove(&self) -> Result<()> {
-        let name = &self.name;
-        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-            self.stage
-                .k(&format!("delete {kind} {name} --ignore-not-found"))
-                .run()?;
-        }
-        Ok(())
-    }
+/// In a new namespace, where records that match the expression are refused from here on: the birth stands still at a
+/// known moment.
+fn gate<'a>(stage: &'a Stage, cluster: &Cluster<'_>, matching: &str) -> Result<Gate<'a>> {
+    stage.delete_namespace(cluster.namespace)?;
+    stage.namespace(cluster.namespace)?;
+    Gate::of_records(
+        stage,
+        cluster.namespace,
+        &format!("record.matches('{matching}')"),
+        PROBE,
+    )
 }
 
 /// A member's node loses its power at a moment of the birth. The two others take writes without it, and
@@ -236,7 +173,7 @@ pub(super) fn node_lost_before_the_record(stage: &Stage) -> Result<String> {
         namespace: "born-early",
         ..Cluster::default()
     };
-    let gate = Gate::shut(stage, &cluster, ".*")?;
+    let gate = gate(stage, &cluster, ".*")?;
     cluster.apply(stage)?;
     let begun = Instant::now();
     wait_until("every Pod has a node", Duration::from_secs(60), || {
@@ -252,7 +189,7 @@ pub(super) fn node_lost_after_found(stage: &Stage) -> Result<String> {
         namespace: "born-late",
         ..Cluster::default()
     };
-    let gate = Gate::shut(stage, &cluster, "\"epoch\":[1-9]")?;
+    let gate = gate(stage, &cluster, "\"epoch\":[1-9]")?;
     cluster.apply(stage)?;
     let begun = Instant::now();
     let founder = founder(stage, &cluster)?;

@@ -1,10 +1,10 @@
 //! Stories of the network's faults, each seen from outside to begin and to end.
 //! Must not look at the rules that make them: only at packets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ground::faults::net::Direction;
 use ground::faults::{Fault, NetFault};
 use ground::ground::Ground;
@@ -280,5 +280,45 @@ pub(super) fn delay(stage: &Stage) -> Result<String> {
     Ok(format!(
         "a round trip of {} ms with 300 ms of delay one way, none lost",
         during.as_millis()
+    ))
+}
+
+pub(super) fn port_cut(stage: &Stage) -> Result<String> {
+    let ground = stage.ground()?;
+    let trio = members(stage)?;
+    let client = Place::unit(ground, Unit::Client);
+    let [victim, enemy, friend] = trio.as_slice() else {
+        bail!("there are {} servers", trio.len());
+    };
+    let IpAddr::V4(from) = enemy.address.ip() else {
+        bail!("{} is of another family", enemy.address);
+    };
+    let (namespace, name) = (TRIO.namespace, TRIO.pod(0));
+    let port = victim.address.port();
+    let fault = Fault::port(ground, namespace, &name, port, vec![from])?.inject(ground)?;
+    claim(
+        !enemy.place.is_greeted(victim.address, SOON)?,
+        "the named pod does not reach the port",
+    )?;
+    claim(
+        !victim.place.is_greeted(enemy.address, SOON)?,
+        "nor is its own reached from there",
+    )?;
+    greets(&friend.place, victim.address, "another pod reaches it")?;
+    fault.heal()?;
+    greets(&enemy.place, victim.address, "the named pod reaches it again")?;
+    let fault = Fault::port(ground, namespace, &name, port, Vec::new())?.inject(ground)?;
+    for place in [&client, &friend.place] {
+        claim(
+            !place.is_greeted(victim.address, SOON)?,
+            "nobody reaches the port",
+        )?;
+    }
+    let api = SocketAddr::new(ground.spec().api().into(), 6443);
+    claim(victim.place.connects(api, SOON)?, "everything else goes on")?;
+    fault.heal()?;
+    greets(&client, victim.address, "everybody reaches it again")?;
+    Ok(format!(
+        "port {port} cut from one pod, then from all, other ports never"
     ))
 }

@@ -1,6 +1,8 @@
 //! Stories of a Switchover: rehearsed, done, refused with words, and as the word that a failover waits for.
 //! Must not look at anything but what a person would: the object, its cluster, and the writes.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use ground::faults::Fault;
 use serde_json::Value;
@@ -8,7 +10,9 @@ use serde_json::Value;
 use crate::cluster::{Cluster, condition};
 use crate::load::{self, Load};
 use crate::operator;
-use crate::stage::{Stage, claim};
+use crate::stage::{Stage, claim, wait_until};
+
+const WORDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One that was asked for.
 pub(super) struct Asked<'a> {
@@ -44,6 +48,17 @@ impl<'a> Asked<'a> {
         let object = self.get()?;
         waited.with_context(|| object["status"].to_string())?;
         Ok(object)
+    }
+
+    /// What it waits for, in words that name this member.
+    pub(super) fn wait_words(&self, member: &str) -> Result<String> {
+        let mut said = String::new();
+        wait_until("it says what it waits for", WORDS_WITHIN, || {
+            said = words(&self.get()?).1;
+            Ok(said.contains(member))
+        })
+        .with_context(|| format!("it says: {said}"))?;
+        Ok(said)
     }
 }
 
