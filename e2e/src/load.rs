@@ -1,13 +1,15 @@
 //! The workload checker against a cluster's Service, from outside all nodes.
 //! Must not judge by itself: the checker's verdict is read, never made.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use checker::verdict::{Kind, Verdict};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::cluster::{Cluster, Login};
 use crate::stage::{Stage, claim, wait_until};
@@ -15,6 +17,9 @@ use crate::stage::{Stage, claim, wait_until};
 /// A machine that all members share is not to be the limit: replicas would lag for minutes.
 const PER_SECOND: u32 = 100;
 const WITHIN: Duration = Duration::from_secs(120);
+/// What was on its way when something broke may still be answered.
+const STILL_WITHIN: Duration = Duration::from_secs(5);
+const STILL_POLL: Duration = Duration::from_millis(200);
 
 /// A checker at work.
 pub struct Load<'a> {
@@ -72,6 +77,45 @@ impl<'a> Load<'a> {
     pub fn acknowledged(&self) -> Result<usize> {
         let text = std::fs::read_to_string(&self.history)?;
         Ok(text.lines().filter(|line| line.contains("\"ok\"")).count())
+    }
+
+    /// Acknowledged writes so far, without what was only read.
+    pub fn written(&self) -> Result<usize> {
+        let text = std::fs::read_to_string(&self.history)?;
+        let (mut writes, mut done) = (HashSet::new(), 0);
+        // The last line may be half written.
+        for line in text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        {
+            let id = (line["c"].as_u64(), line["s"].as_u64());
+            let is_read = line["op"].as_str().is_some_and(|op| op.starts_with("read"));
+            if line["e"] == "invoke" && !is_read {
+                writes.insert(id);
+            }
+            if line["out"] == "ok" && writes.contains(&id) {
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Watches that nobody is told that a write is done, from the next moment on in which none is for a while.
+    pub fn stands_still(&self, watched: Duration) -> Result<()> {
+        let (mut seen, mut since) = (self.written()?, Instant::now());
+        let begun = since;
+        while since.elapsed() < watched {
+            std::thread::sleep(STILL_POLL);
+            let now = self.written()?;
+            if now > seen {
+                claim(
+                    begun.elapsed() < STILL_WITHIN,
+                    format!("no write is acknowledged: {}", self.cluster.told(self.stage)),
+                )?;
+                (seen, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until it has written so much.

@@ -14,6 +14,7 @@ mod nodes;
 mod platform;
 mod policy;
 mod room;
+mod rows_members;
 pub mod scrutiny;
 mod switchover;
 mod trust;
@@ -81,6 +82,7 @@ pub const ALL: &[Story] = &[
     on_ground("a node cut from the API server only", network::cut_from_api),
     on_ground("a node cut from a named node only", network::cut_from_node),
     on_ground("a node cut in one direction", network::cut_one_way),
+    long("a port of a node cut from a named unit only", network::port_cut),
     on_ground("packets of a node lost by chance", network::loss),
     on_ground("packets of a node delayed", network::delay),
     on_ground("packets of a node held to a rate", network::slow),
@@ -236,6 +238,18 @@ pub const ALL: &[Story] = &[
     ),
     on_ground("status says that commits wait for replicas", wrong::replicas_gone),
     on_ground("status says who is missing for a quorum", wrong::quorum_lost),
+    long(
+        "an operator that sees no member, or no API server, harms nothing",
+        rows_members::operator_blind,
+    ),
+    long(
+        "acknowledgements lost on their way, and a chosen primary that nobody can follow",
+        rows_members::acknowledgements_lost,
+    ),
+    long(
+        "a client that stays with a cut off or suspended primary is never told ok",
+        rows_members::pinned,
+    ),
     long(
         "certificates are renewed under load without a restart",
         trust::renewed,

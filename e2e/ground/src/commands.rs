@@ -43,6 +43,17 @@ pub enum FaultCommand {
         #[arg(long, value_enum, default_value = "both")]
         direction: Direction,
     },
+    /// Drop a node's packets of one TCP port only.
+    Port {
+        unit: String,
+        port: u16,
+        /// all, api, client, node1 …; several with commas.
+        #[arg(long, value_delimiter = ',', default_value = "all")]
+        from: Vec<String>,
+        /// As seen from the node.
+        #[arg(long, value_enum, default_value = "both")]
+        direction: Direction,
+    },
     /// Drop a share of a node's packets, each way.
     Loss { unit: String, percent: u8 },
     /// Hold what leaves a node to a rate; what queues longer is dropped.
@@ -106,6 +117,17 @@ impl FaultCommand {
                 direction,
             } => net(NetFault::Cut {
                 unit,
+                from,
+                direction,
+            }),
+            Self::Port {
+                unit,
+                port,
+                from,
+                direction,
+            } => net(NetFault::Port {
+                unit,
+                port,
                 from,
                 direction,
             }),
