@@ -100,6 +100,14 @@ impl<'a> Load<'a> {
         Ok(done)
     }
 
+    /// Waits until so many more writes are acknowledged: lines of history grow by errors, too.
+    pub fn writes(&self, more: usize) -> Result<Duration> {
+        let wanted = self.written()? + more;
+        let what = format!("{more} more writes acknowledged");
+        let waited = wait_until(&what, WITHIN, || Ok(self.written()? >= wanted));
+        waited.with_context(|| self.cluster.told(self.stage))
+    }
+
     /// Watches that nobody is told that a write is done, from the next moment on in which none is for a while.
     pub fn stands_still(&self, watched: Duration) -> Result<()> {
         let (mut seen, mut since) = (self.written()?, Instant::now());

@@ -14,7 +14,11 @@ mod nodes;
 mod platform;
 mod policy;
 mod room;
+mod rows_data;
+mod rows_five;
+mod rows_late;
 mod rows_members;
+mod rows_work;
 pub mod scrutiny;
 mod switchover;
 mod trust;
@@ -249,6 +253,34 @@ pub const ALL: &[Story] = &[
     long(
         "a client that stays with a cut off or suspended primary is never told ok",
         rows_members::pinned,
+    ),
+    long(
+        "a schema change as the primary dies, and as the next one dies: undone or whole",
+        rows_work::schema_change,
+    ),
+    long(
+        "a long transaction in the way of a switchover: taken back, and done later",
+        rows_work::long_transaction,
+    ),
+    long(
+        "all connections used up, and a replica written to: nobody takes over",
+        rows_data::used_and_written,
+    ),
+    long(
+        "the volume of the primary lost under load loses nothing",
+        rows_data::volume_lost,
+    ),
+    long(
+        "the volume of the primary set back to an older copy loses nothing",
+        rows_data::set_back,
+    ),
+    long(
+        "Services change late, and passwords in the middle of a failover",
+        rows_late::services_and_passwords,
+    ),
+    long(
+        "five members: the primary dies as they are added, then two die, then a third",
+        rows_five::scaled_and_killed,
     ),
     long(
         "certificates are renewed under load without a restart",

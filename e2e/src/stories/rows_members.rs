@@ -34,6 +34,13 @@ pub(super) fn says(object: &Value, words: &[&str]) -> bool {
     words.iter().all(|word| text.contains(word))
 }
 
+/// What the server said, without the command line.
+pub(super) fn refusal(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let said = text.rfind("ERROR ").and_then(|at| text.get(at..));
+    said.unwrap_or(&text).trim().to_owned()
+}
+
 /// The nodes of all members but this one.
 fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
     let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
@@ -83,8 +90,7 @@ fn sees_nobody(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<
     let told = cluster.wait(stage, "the operator says that it sees nobody", |object| {
         says(object, &words)
     })?;
-    load.goes_on()?;
-    load.goes_on()?;
+    load.writes(400)?;
     let object = cluster.get(stage)?;
     claim(
         says(&object, &words),
@@ -112,9 +118,7 @@ fn without_api_server(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> 
     let power = Fault::UnitDown { unit: unit.clone() }.inject(ground)?;
     load.stands_still(WATCHED)?;
     api.heal()?;
-    let begun = Instant::now();
-    load.goes_on()?;
-    let took = begun.elapsed();
+    let took = load.writes(100)?;
     let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
         before != after && now == epoch + 1,
@@ -126,7 +130,7 @@ fn without_api_server(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> 
     power.heal()?;
     Ok(format!(
         "no API server and {unit} without power: nothing acknowledged for {} s; {after} took over from {before} and \
-         500 writes were made {:.0} s after its return",
+         100 writes were acknowledged {:.0} s after its return",
         WATCHED.as_secs(),
         took.as_secs_f64()
     ))
@@ -157,17 +161,14 @@ fn lost_on_the_way(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
     let cuts = cuts.collect::<Result<Vec<_>>>()?;
     load.stands_still(ACKNOWLEDGEMENTS_LOST)?;
     cuts.into_iter().try_for_each(Injected::heal)?;
-    let begun = Instant::now();
-    load.goes_on()?;
-    let took = begun.elapsed();
+    let took = load.writes(100)?;
     let losses = others.iter().map(|unit| {
         let unit = unit.clone();
         let percent = LOSS_PERCENT;
         Fault::Net(NetFault::Loss { unit, percent }).inject(ground)
     });
     let losses = losses.collect::<Result<Vec<_>>>()?;
-    load.goes_on()?;
-    load.goes_on()?;
+    load.writes(400)?;
     losses.into_iter().try_for_each(Injected::heal)?;
     cluster.wait_healthy(stage)?;
     let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
@@ -176,8 +177,8 @@ fn lost_on_the_way(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
         format!("{primary} stays primary: {}", cluster.told(stage)),
     )?;
     Ok(format!(
-        "acknowledgements of both replicas lost for {} s: none done, then 500 lines in {:.1} s; {LOSS_PERCENT} % of \
-         packets lost each way: 1000 lines more; no failover",
+        "acknowledgements of both replicas lost for {} s: none done, then 100 in {:.1} s; {LOSS_PERCENT} % of \
+         packets lost each way: 400 more; no failover",
         ACKNOWLEDGEMENTS_LOST.as_secs(),
         took.as_secs_f64()
     ))
@@ -208,7 +209,7 @@ fn chosen_alone(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result
         format!("it stays closed: {}", object["status"]),
     )?;
     cut.heal()?;
-    load.goes_on()?;
+    load.writes(100)?;
     let after = cluster.primary(stage)?;
     power.heal()?;
     Ok(format!(
@@ -252,7 +253,7 @@ fn pinned_while(
         })?;
         let begun = Instant::now();
         let (fault, lasts) = harm(stage, &unit)?;
-        load.goes_on()?;
+        load.writes(100)?;
         let after = cluster.primary(stage)?;
         claim(before != after, format!("another leads than {before}"))?;
         wait_until("it lasts", WITHIN, || Ok(begun.elapsed() >= lasts))?;
@@ -263,13 +264,12 @@ fn pinned_while(
         Ok((answer, format!("{after} took over from {before} on {unit}")))
     })?;
     let error = answer.err().context("the second write was told to be done")?;
-    load.goes_on()?;
+    load.writes(100)?;
     cluster.wait_healthy(stage)?;
     let second = format!("SELECT COUNT(*) FROM pinned WHERE id = {}", id + 1);
     let kept = cluster.query(stage, "primary", &second)?;
     claim(kept == "0", format!("and is nowhere: {kept}"))?;
-    let error = format!("{error:#}");
-    let error = error.lines().last().unwrap_or_default();
+    let error = refusal(&error);
     Ok(format!("{what}; a client that stayed was told: {error}"))
 }
 

@@ -1,0 +1,247 @@
+//! Stories of rows of docs/failures.md: work that is in the way when the primary changes.
+//! Must not call work large by its size: it is waited for until it is seen to be under way.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::endurance::under_load;
+use super::rows_members::says;
+use super::switchover::Asked;
+use crate::cluster::{self, Cluster, condition, is_said};
+use crate::load::Load;
+use crate::stage::{Stage, claim, wait_until};
+
+/// Rows of the table that is changed: each change is seconds of work for every member.
+const ROWS: u32 = 400_000;
+const UNDER_WAY_WITHIN: Duration = Duration::from_secs(60);
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
+/// Statements of a client that is to be cut off.
+const HELD_S: u32 = 60;
+
+fn wide(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    let made = "CREATE TABLE wide (id INT PRIMARY KEY AUTO_INCREMENT, body CHAR(100) NOT NULL)";
+    cluster.query(stage, "primary", made)?;
+    let filled = format!(
+        "SET SESSION cte_max_recursion_depth = {ROWS}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 \
+         UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT REPEAT(CHAR(64 + i % 26), 100) FROM n"
+    );
+    cluster.query(stage, "primary", &filled)?;
+    cluster.wait_healthy(stage).map(drop)
+}
+
+/// Which columns the table has, and what is in it, as a member sees them.
+fn seen(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
+    let mut login = cluster.login(stage, "primary")?;
+    login.host = cluster.address(stage, member)?;
+    let columns = "SELECT GROUP_CONCAT(COLUMN_NAME ORDER BY 1) FROM information_schema.COLUMNS WHERE TABLE_NAME = \
+                   'wide' AND TABLE_SCHEMA = DATABASE(); CHECKSUM TABLE wide; SELECT COUNT(*) FROM wide";
+    cluster::query(stage, &login, columns)
+}
+
+/// Every member has these columns and the same rows.
+fn all_have(stage: &Stage, cluster: &Cluster<'_>, columns: &str) -> Result<()> {
+    let first = seen(stage, cluster, &format!("{}-0", cluster.name))?;
+    claim(
+        first.starts_with(columns) && first.ends_with(&ROWS.to_string()),
+        format!("the table has {columns} and {ROWS} rows: {first}"),
+    )?;
+    for n in 1..cluster.instances {
+        let other = seen(stage, cluster, &format!("{}-{n}", cluster.name))?;
+        claim(other == first, format!("all have the same: {first}, {other}"))?;
+    }
+    Ok(())
+}
+
+fn is_under_way(stage: &Stage, cluster: &Cluster<'_>, like: &str) -> Result<bool> {
+    let list = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE '{like}' AND INFO NOT LIKE '%PROCESSLIST%'"
+    );
+    Ok(cluster.query(stage, "primary", &list)? == "1")
+}
+
+/// Rows 42, 30 and 36, in this order, on one table.
+pub(super) fn schema_change(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "schema-change",
+        size: "4Gi",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        wide(stage, &cluster)?;
+        let undone = killed_in_the_middle(stage, &cluster, load)?;
+        let waited = opens_when_applied(stage, &cluster, load)?;
+        let second = chosen_killed(stage, &cluster, load)?;
+        Ok(format!("{undone}; {waited}; {second}"))
+    })
+}
+
+/// Row 42: a definition and a large transaction under way when mysqld is killed are nowhere afterwards.
+fn killed_in_the_middle(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let login = cluster.login(stage, "primary")?;
+    let change = "ALTER TABLE wide ADD COLUMN early INT NOT NULL DEFAULT 1, ALGORITHM=COPY";
+    let large = format!("CREATE TABLE wider AS SELECT * FROM wide; SELECT SLEEP({HELD_S})");
+    let answers = std::thread::scope(|scope| -> Result<_> {
+        let large = scope.spawn(|| cluster::query(stage, &login, &large));
+        wait_until("a large transaction is under way", UNDER_WAY_WITHIN, || {
+            is_under_way(stage, cluster, "CREATE TABLE wider%")
+        })?;
+        let change = scope.spawn(|| cluster::query(stage, &login, change));
+        wait_until("the schema change is under way", UNDER_WAY_WITHIN, || {
+            is_under_way(stage, cluster, "ALTER TABLE wide%")
+        })?;
+        stage.kill(cluster.namespace, &before, "mysqld")?;
+        Ok([large, change].map(|client| client.join().is_ok_and(|answer| answer.is_ok())))
+    })?;
+    claim(
+        answers == [false, false],
+        "neither client was told that it is done",
+    )?;
+    moved(stage, cluster, epoch)?;
+    load.writes(100)?;
+    let after = cluster.primary(stage)?;
+    cluster.wait_healthy(stage)?;
+    all_have(stage, cluster, "id,body")?;
+    let left = cluster.query(stage, "primary", "SHOW TABLES LIKE 'wider'")?;
+    claim(
+        left.is_empty(),
+        format!("nothing of the large transaction: {left}"),
+    )?;
+    Ok(format!(
+        "{before} killed in a schema change and a large transaction: {after} has nothing of either"
+    ))
+}
+
+fn moved(stage: &Stage, cluster: &Cluster<'_>, epoch: u64) -> Result<()> {
+    let what = "another epoch";
+    let moved = wait_until(what, MOVED_WITHIN, || Ok(cluster.epoch(stage)? > epoch));
+    moved.map(drop).with_context(|| cluster.told(stage))
+}
+
+/// A change that is done on the primary and only received by the replicas, and then the primary is killed; gives
+/// the chosen one, which is closed, and when that was seen.
+fn chosen_with_work(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    change: &str,
+) -> Result<(String, String, u64, Instant)> {
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    cluster.query(stage, "primary", change)?;
+    stage.kill(cluster.namespace, &before, "mysqld")?;
+    let is_opening = |object: &Value| {
+        let primary = &object["status"]["primary"];
+        let is_other = primary["epoch"] == epoch + 1 && primary["name"] != *before;
+        let opening = format!("in epoch {}", epoch + 1);
+        is_other && says(object, &["Opening", &opening]) && !is_said(object, "PrimaryAvailable", "True")
+    };
+    cluster.wait(stage, "another is chosen, and applies what it has", is_opening)?;
+    Ok((before, cluster.primary(stage)?, epoch + 1, Instant::now()))
+}
+
+/// Row 30: it opens when it has applied what it received, and not before.
+fn opens_when_applied(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let change = "ALTER TABLE wide ADD COLUMN late INT NOT NULL DEFAULT 7, ALGORITHM=COPY";
+    let (before, chosen, epoch, since) = chosen_with_work(stage, cluster, change)?;
+    let written = load.written()?;
+    let closed_ms = Cell::new(0);
+    cluster.wait(stage, "it opens", |object| {
+        let is_open = is_said(object, "PrimaryAvailable", "True");
+        if !is_open && load.written().is_ok_and(|now| now == written) {
+            closed_ms.set(since.elapsed().as_millis());
+        }
+        is_open
+    })?;
+    let closed_ms = closed_ms.get();
+    claim(closed_ms > 0, "nothing was acknowledged while it was closed")?;
+    claim(
+        seen(stage, cluster, &chosen)?.starts_with("id,body,late"),
+        "it is open with all that it received",
+    )?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        now == (chosen.clone(), epoch),
+        format!("{chosen} leads: {}", cluster.told(stage)),
+    )?;
+    all_have(stage, cluster, "id,body,late")?;
+    Ok(format!(
+        "{before} killed after a schema change: {chosen} Opening, and nothing acknowledged, for {closed_ms} ms more"
+    ))
+}
+
+/// Row 36: the chosen one is killed before it is open; what was acknowledged before is kept by whoever comes next.
+fn chosen_killed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let change = "ALTER TABLE wide DROP COLUMN late, ALGORITHM=COPY";
+    let (before, chosen, epoch, _) = chosen_with_work(stage, cluster, change)?;
+    stage.kill(cluster.namespace, &chosen, "mysqld")?;
+    let object = cluster.get(stage)?;
+    claim(
+        !is_said(&object, "PrimaryAvailable", "True"),
+        format!("it was not open yet: {}", object["status"]),
+    )?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        now >= epoch && before != after,
+        format!("no way back: {}", cluster.told(stage)),
+    )?;
+    all_have(stage, cluster, "id,body")?;
+    Ok(format!(
+        "{before} killed, then {chosen}, chosen in epoch {epoch} and Opening: {after} leads in epoch {now}"
+    ))
+}
+
+/// Row 45: what takes longer to roll back than the budget has, keeps its primary; a calmer moment does not.
+pub(super) fn long_transaction(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "long-transaction",
+        size: "4Gi",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        wide(stage, &cluster)?;
+        let (primary, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        let login = cluster.login(stage, "primary")?;
+        let held = format!(
+            "BEGIN; UPDATE wide SET body = REVERSE(body), id = id + {ROWS} ORDER BY id DESC; SELECT SLEEP({HELD_S})"
+        );
+        let (answer, object) = std::thread::scope(|scope| -> Result<_> {
+            let client = scope.spawn(|| cluster::query(stage, &login, &held));
+            wait_until("the transaction is open", UNDER_WAY_WITHIN, || {
+                is_under_way(stage, &cluster, "SELECT SLEEP%")
+            })?;
+            let asked = Asked::create(stage, &cluster, "hasty", ", budgetSeconds: 1")?;
+            let object = asked.wait("Stalled")?;
+            Ok((client.join().is_ok_and(|answer| answer.is_ok()), object))
+        })?;
+        claim(!answer, "the client of the long transaction was cut off")?;
+        let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+        claim(
+            ready["reason"] == "TakenBack",
+            format!("it was taken back: {}", object["status"]),
+        )?;
+        load.writes(100)?;
+        cluster.wait_healthy(stage)?;
+        let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        claim(
+            now == (primary.clone(), epoch),
+            format!("{primary} takes writes again: {}", cluster.told(stage)),
+        )?;
+        let calm = Asked::create(stage, &cluster, "calm", "")?.wait("Ready")?;
+        let after = cluster.primary(stage)?;
+        claim(after != primary, format!("then it is done: {}", calm["status"]))?;
+        load.writes(100)?;
+        cluster.wait_healthy(stage)?;
+        all_have(stage, &cluster, "id,body")?;
+        Ok(format!(
+            "TakenBack: {}; asked again later: {after} in {} ms",
+            ready["message"].as_str().unwrap_or_default(),
+            calm["status"]["durationMs"]
+        ))
+    })
+}
