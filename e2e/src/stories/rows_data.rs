@@ -128,6 +128,8 @@ pub(super) fn volume_lost(stage: &Stage) -> Result<String> {
         wait_until("another volume", WITHIN, || {
             Ok(uid(stage, &cluster, &before)? != claimed)
         })?;
+        wait_until("another epoch", WITHIN, || Ok(cluster.epoch(stage)? > epoch))
+            .with_context(|| cluster.told(stage))?;
         load.writes(100)?;
         let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
         claim(
@@ -206,7 +208,8 @@ impl Drop for Snapshot<'_> {
 /// The role goes to this member, if it does not have it.
 fn led_by(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<u64> {
     let name = format!("to-{member}-{}", cluster.epoch(stage)?);
-    Asked::create(stage, cluster, &name, &format!(", target: {member}"))?.wait("Ready")?;
+    let spec = format!(", target: {member}, budgetSeconds: 30");
+    Asked::create(stage, cluster, &name, &spec)?.wait("Ready")?;
     claim(cluster.primary(stage)? == member, format!("{member} leads"))?;
     cluster.epoch(stage)
 }

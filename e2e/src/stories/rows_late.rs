@@ -199,12 +199,14 @@ fn replication_changed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) ->
     wait_until("it has come to all Pods", WITHIN, || {
         Ok(prints()?.iter().zip(&first).all(|(now, before)| now != before))
     })?;
-    let (before, after) = moved(stage, cluster)?;
+    let before = cluster.primary(stage)?;
+    stage.kill(cluster.namespace, &before, "mysqld")?;
     let words = ["AwaitingReplicas", "Access denied"];
     cluster.wait(stage, "status says that replicas are denied", |object| {
         says(object, &words)
     })?;
     load.stands_still(STILL)?;
+    let after = cluster.primary(stage)?;
     change(stage, cluster, "internal", "replication", &was)?;
     let took = load.writes(100)?;
     cluster.wait_healthy(stage)?;

@@ -7,6 +7,8 @@ use super::restarts;
 use super::scene::{Running, Scene, everything};
 use crate::assignment::{Assignment, Place, Role};
 use crate::decision::{Reason, SeedReason};
+use crate::gtid::{Gtid, GtidSet, Source};
+use crate::record::Record;
 use crate::report::TroubleKind;
 
 /// An empty member follows from the first transaction if there are no more than so many; otherwise it
@@ -93,7 +95,7 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     if scene.record.term.epoch == 0 && !primary.report.is_founded {
         return Some((Role::Hold, None));
     }
-    let Some(why) = seed_reason(primary, at, is_beyond) else {
+    let Some(why) = seed_reason(scene, primary, at, is_beyond) else {
         return Some((Role::Replica { source }, None));
     };
     if cloning.is_some_and(|busy| busy != name) {
@@ -153,7 +155,12 @@ fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
 }
 
 /// Why it cannot simply follow.
-fn seed_reason(primary: Running<'_>, at: Running<'_>, is_beyond: bool) -> Option<SeedReason> {
+fn seed_reason(
+    scene: &Scene<'_>,
+    primary: Running<'_>,
+    at: Running<'_>,
+    is_beyond: bool,
+) -> Option<SeedReason> {
     let all = everything(at.server);
     let surplus = at.member.surplus.as_ref();
     let has_surplus = surplus.is_some_and(|surplus| !surplus.is_empty());
@@ -165,7 +172,26 @@ fn seed_reason(primary: Running<'_>, at: Running<'_>, is_beyond: bool) -> Option
         let is_short = primary.server.executed.count() <= FOLLOW_LIMIT;
         return (!is_whole || !is_short).then_some(SeedReason::Empty);
     }
+    if has_hole(scene.record, primary, &all) {
+        return Some(SeedReason::Hole);
+    }
     (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
+}
+
+/// A source sends in order, and what it wrote in this epoch comes after all that counts of those before. Whoever has the
+/// one and not the other is never sent it: mysqld takes nothing that bears its own number, and a volume that was set back
+/// lacks what it wrote itself.
+fn has_hole(record: &Record, primary: Running<'_>, all: &GtidSet) -> bool {
+    let epochs = Source {
+        uuid: record.identity,
+        tag: None,
+    };
+    let has_begun = Gtid::new(epochs, record.term.epoch).is_ok_and(|begun| all.contains(&begun));
+    let counts = record
+        .cut
+        .as_ref()
+        .map(|cut| cut.intersect(&primary.server.executed));
+    has_begun && counts.is_some_and(|counts| !counts.is_subset(all))
 }
 
 /// A replica that counts and keeps up, to spare the primary; else the primary.
