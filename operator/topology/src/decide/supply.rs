@@ -172,7 +172,7 @@ fn seed_reason(
         let is_short = primary.server.executed.count() <= FOLLOW_LIMIT;
         return (!is_whole || !is_short).then_some(SeedReason::Empty);
     }
-    if has_hole(scene.record, primary, &all) {
+    if has_hole(scene.record, &primary.server.executed, &all) {
         return Some(SeedReason::Hole);
     }
     (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
@@ -181,16 +181,13 @@ fn seed_reason(
 /// A source sends in order, and what it wrote in this epoch comes after all that counts of those before. Whoever has the
 /// one and not the other is never sent it: mysqld takes nothing that bears its own number, and a volume that was set back
 /// lacks what it wrote itself.
-fn has_hole(record: &Record, primary: Running<'_>, all: &GtidSet) -> bool {
+fn has_hole(record: &Record, primary: &GtidSet, all: &GtidSet) -> bool {
     let epochs = Source {
         uuid: record.identity,
         tag: None,
     };
     let has_begun = Gtid::new(epochs, record.term.epoch).is_ok_and(|begun| all.contains(&begun));
-    let counts = record
-        .cut
-        .as_ref()
-        .map(|cut| cut.intersect(&primary.server.executed));
+    let counts = record.cut.as_ref().map(|cut| cut.intersect(primary));
     has_begun && counts.is_some_and(|counts| !counts.is_subset(all))
 }
 
@@ -207,4 +204,51 @@ fn donor(scene: &Scene<'_>, name: &str, primary: Place) -> Place {
         .filter(|_| can_spare)
         .and_then(|name| scene.place(name))
         .unwrap_or(primary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gtid::Uuid;
+    use crate::term::Term;
+
+    const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
+    const OWN: &str = "00000000-0000-0000-0000-000000000001";
+    const OTHER: &str = "00000000-0000-0000-0000-000000000002";
+
+    fn set(text: &str) -> GtidSet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_before_this_epoch_and_did_not_come_with_it_never_comes() {
+        let record = Record {
+            identity: IDENTITY.parse::<Uuid>().unwrap(),
+            term: Term {
+                epoch: 2,
+                revision: 5,
+            },
+            primary: "orders-1".into(),
+            is_choosing: false,
+            handing_to: None,
+            voters: BTreeMap::new(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
+        };
+        let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
+        let holes = |text: &str| has_hole(&record, &primary, &set(text));
+        assert!(holes(&format!("{IDENTITY}:1-2,{OWN}:1-4,{OTHER}:1-20")));
+        assert!(
+            !holes(&format!("{IDENTITY}:1,{OWN}:1-4")),
+            "the rest is on its way"
+        );
+        assert!(
+            !holes(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-3")),
+            "it is only behind"
+        );
+        let unapplied = set(&format!("{IDENTITY}:1,{OWN}:1-4"));
+        let is_hole = has_hole(&record, &unapplied, &set(&format!("{IDENTITY}:1-2,{OWN}:1-4")));
+        assert!(!is_hole, "the primary itself has not applied it yet");
+    }
 }
