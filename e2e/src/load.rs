@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use checker::event::{Event, Outcome};
@@ -18,6 +18,9 @@ use crate::stage::{Stage, claim, wait_until};
 /// A machine that all members share is not to be the limit: replicas would lag for minutes.
 const PER_SECOND: u32 = 100;
 const WITHIN: Duration = Duration::from_secs(120);
+/// What was on its way when something broke may still be answered.
+const STILL_WITHIN: Duration = Duration::from_secs(5);
+const STILL_POLL: Duration = Duration::from_millis(200);
 
 /// A checker at work.
 pub struct Load<'a> {
@@ -77,6 +80,32 @@ impl<'a> Load<'a> {
         // What a writer reads in between is answered too, also while commits wait.
         let is_write = |line: &&str| line.contains("\"ok\"") && !line.contains("\"statement\"");
         Ok(text.lines().filter(is_write).count())
+    }
+
+    /// Waits until so many more writes are acknowledged: lines of history grow by errors, too.
+    pub fn writes(&self, more: usize) -> Result<Duration> {
+        let wanted = self.acknowledged()? + more;
+        let what = format!("{more} more writes acknowledged");
+        let waited = wait_until(&what, WITHIN, || Ok(self.acknowledged()? >= wanted));
+        waited.with_context(|| self.cluster.told(self.stage))
+    }
+
+    /// Watches that nobody is told that a write is done, from the next moment on in which none is for a while.
+    pub fn stands_still(&self, watched: Duration) -> Result<()> {
+        let (mut seen, mut since) = (self.acknowledged()?, Instant::now());
+        let begun = since;
+        while since.elapsed() < watched {
+            std::thread::sleep(STILL_POLL);
+            let now = self.acknowledged()?;
+            if now > seen {
+                claim(
+                    begun.elapsed() < STILL_WITHIN,
+                    format!("no write is acknowledged: {}", self.cluster.told(self.stage)),
+                )?;
+                (seen, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until it has written so much.

@@ -15,8 +15,13 @@ mod nodes;
 mod platform;
 mod policy;
 mod room;
+mod rows_data;
+mod rows_five;
+mod rows_late;
+mod rows_members;
 mod rows_operator;
 mod rows_power;
+mod rows_work;
 mod rows_writes;
 pub mod scrutiny;
 mod switchover;
@@ -85,10 +90,11 @@ pub const ALL: &[Story] = &[
     on_ground("a node cut from the API server only", network::cut_from_api),
     on_ground("a node cut from a named node only", network::cut_from_node),
     on_ground("a node cut in one direction", network::cut_one_way),
+    long("a port of a node cut from a named unit only", network::port_cut),
     on_ground("packets of a node lost by chance", network::loss),
     on_ground("packets of a node delayed", network::delay),
     on_ground("packets of a node held to a rate", network::slow),
-    on_ground("a port of a pod cut, from one or from all", network::port_cut),
+    on_ground("a port of a pod cut, from one or from all", network::pod_port_cut),
     on_ground(
         "a NetworkPolicy cuts pods off and lets chosen ones in",
         policy::enforced,
@@ -288,6 +294,46 @@ pub const ALL: &[Story] = &[
     long(
         "the operator stopped for a minute in the middle of a failover",
         rows_operator::stopped_for_a_minute,
+    ),
+    long(
+        "an operator that sees no member, or no API server, harms nothing",
+        rows_members::operator_blind,
+    ),
+    long(
+        "acknowledgements lost on their way, and a chosen primary that nobody can follow",
+        rows_members::acknowledgements_lost,
+    ),
+    long(
+        "a client that stays with a cut off or suspended primary is never told ok",
+        rows_members::pinned,
+    ),
+    long(
+        "a schema change as the primary dies, and as the next one dies: undone or whole",
+        rows_work::schema_change,
+    ),
+    long(
+        "a long transaction in the way of a switchover: taken back, and done later",
+        rows_work::long_transaction,
+    ),
+    long(
+        "all connections used up, and a replica written to: nobody takes over",
+        rows_data::used_and_written,
+    ),
+    long(
+        "the volume of the primary lost under load loses nothing",
+        rows_data::volume_lost,
+    ),
+    long(
+        "the volume of the primary set back to an older copy loses nothing",
+        rows_data::set_back,
+    ),
+    long(
+        "Services change late, and passwords in the middle of a failover",
+        rows_late::services_and_passwords,
+    ),
+    long(
+        "five members: the primary dies as they are added, then two die, then a third",
+        rows_five::scaled_and_killed,
     ),
     long(
         "certificates are renewed under load without a restart",

@@ -45,6 +45,17 @@ pub enum FaultCommand {
         #[arg(long, value_enum, default_value = "both")]
         direction: Direction,
     },
+    /// Drop a node's packets of one TCP port only.
+    Port {
+        unit: String,
+        port: u16,
+        /// all, api, client, node1 …; several with commas.
+        #[arg(long, value_delimiter = ',', default_value = "all")]
+        from: Vec<String>,
+        /// As seen from the node.
+        #[arg(long, value_enum, default_value = "both")]
+        direction: Direction,
+    },
     /// Drop a share of a node's packets, each way.
     Loss { unit: String, percent: u8 },
     /// Hold what leaves a node to a rate; what queues longer is dropped.
@@ -71,7 +82,7 @@ pub enum FaultCommand {
         process: Option<String>,
     },
     /// Drop what a pod sends and gets on one TCP port, at whichever end the port is.
-    Port {
+    PodPort {
         #[command(flatten)]
         pod: PodArgs,
         port: u16,
@@ -120,6 +131,17 @@ impl FaultCommand {
                 from,
                 direction,
             }),
+            Self::Port {
+                unit,
+                port,
+                from,
+                direction,
+            } => net(NetFault::Port {
+                unit,
+                port,
+                from,
+                direction,
+            }),
             Self::Loss { unit, percent } => net(NetFault::Loss { unit, percent }),
             Self::Slow {
                 unit,
@@ -143,7 +165,7 @@ impl FaultCommand {
                 pod: PodArgs { namespace, pod },
                 process,
             } => Fault::pause(ground, &namespace, &pod, process.as_deref()),
-            Self::Port {
+            Self::PodPort {
                 pod: PodArgs { namespace, pod },
                 port,
                 from,

@@ -110,6 +110,36 @@ pub(super) fn cut_from_all(stage: &Stage) -> Result<String> {
     ))
 }
 
+/// Who is named does not reach the port, everybody else does, and the node's other ports are there.
+pub(super) fn port_cut(stage: &Stage) -> Result<String> {
+    let ground = stage.ground()?;
+    let trio = members(stage)?;
+    let client = Place::unit(ground, Unit::Client);
+    let (victim, other) = (&trio[0], &trio[1]);
+    greets(&client, victim.address, "the server answers before")?;
+    let fault = Fault::Net(NetFault::Port {
+        unit: victim.unit.name(),
+        port: victim.address.port(),
+        from: vec!["client".to_owned()],
+        direction: Direction::Both,
+    })
+    .inject(ground)?;
+    claim(
+        !client.is_greeted(victim.address, SOON)?,
+        "the client does not reach the port",
+    )?;
+    greets(&other.place, victim.address, "others do")?;
+    greets(&client, other.address, "and the client reaches others")?;
+    claim(node_ready(stage, victim.unit)?, "the node is Ready")?;
+    fault.heal()?;
+    greets(&client, victim.address, "the server answers after")?;
+    Ok(format!(
+        "port {} of {}",
+        victim.address.port(),
+        victim.unit.name()
+    ))
+}
+
 pub(super) fn cut_from_api(stage: &Stage) -> Result<String> {
     let ground = stage.ground()?;
     let trio = members(stage)?;
@@ -283,7 +313,7 @@ pub(super) fn delay(stage: &Stage) -> Result<String> {
     ))
 }
 
-pub(super) fn port_cut(stage: &Stage) -> Result<String> {
+pub(super) fn pod_port_cut(stage: &Stage) -> Result<String> {
     let ground = stage.ground()?;
     let trio = members(stage)?;
     let client = Place::unit(ground, Unit::Client);

@@ -354,6 +354,8 @@ pub enum SeedReason {
     TooFarBehind,
     /// It has transactions that the primary does not have.
     Diverged,
+    /// It lacks transactions of before this epoch that nobody sends it any more: it wrote them itself.
+    Hole,
 }
 
 /// What would be done, and what forbids it; a sentence by `Display` with what would cure it.

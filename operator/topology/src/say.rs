@@ -149,6 +149,7 @@ impl fmt::Display for Reason {
                     SeedReason::Empty => "it is empty",
                     SeedReason::TooFarBehind => "the primary has purged what it lacks",
                     SeedReason::Diverged => "it has transactions that the primary does not have",
+                    SeedReason::Hole => "it lacks transactions that it wrote itself: its volume was set back",
                 };
                 write!(f, "copying all data from {from} to {member}: {why}")
             }

@@ -33,6 +33,13 @@ pub enum NetFault {
         from: Vec<String>,
         direction: Direction,
     },
+    /// As `Cut`, but for one TCP port only, and also between pods of the unit itself.
+    Port {
+        unit: String,
+        port: u16,
+        from: Vec<String>,
+        direction: Direction,
+    },
     /// This share of packets is dropped, each way.
     Loss { unit: String, percent: u8 },
     /// What leaves is held to this rate and queues up to this long, then is dropped.
@@ -57,8 +64,13 @@ impl NetFault {
             );
         }
         match self {
-            Self::Cut { from, .. } if from.is_empty() => bail!("say from whom: all, api, client, node1 …"),
-            Self::Cut { from, .. } => from.iter().try_for_each(|peer| addresses(spec, peer).map(drop)),
+            Self::Cut { from, .. } | Self::Port { from, .. } if from.is_empty() => {
+                bail!("say from whom: all, api, client, node1 …")
+            }
+            Self::Port { port: 0, .. } => bail!("port 0 is nobody's"),
+            Self::Cut { from, .. } | Self::Port { from, .. } => {
+                from.iter().try_for_each(|peer| addresses(spec, peer).map(drop))
+            }
             Self::Loss { percent, .. } if !(1..=100).contains(percent) => bail!("use 1 to 100 percent"),
             Self::Slow {
                 kbit_per_second: 0, ..
@@ -72,6 +84,7 @@ impl NetFault {
 
     pub(super) fn unit(&self) -> Result<Unit> {
         let (Self::Cut { unit, .. }
+        | Self::Port { unit, .. }
         | Self::Loss { unit, .. }
         | Self::Slow { unit, .. }
         | Self::Delay { unit, .. }) = self;
@@ -87,6 +100,18 @@ impl NetFault {
             } => {
                 format!(
                     "cut-{unit}-{}-{}",
+                    from.join("+"),
+                    format!("{direction:?}").to_lowercase()
+                )
+            }
+            Self::Port {
+                unit,
+                port,
+                from,
+                direction,
+            } => {
+                format!(
+                    "port-{unit}-{port}-{}-{}",
                     from.join("+"),
                     format!("{direction:?}").to_lowercase()
                 )
@@ -156,6 +181,29 @@ fn rules(spec: &Spec, faults: &[NetFault]) -> Result<String> {
                     }
                 }
             }
+            NetFault::Port {
+                port,
+                from,
+                direction,
+                ..
+            } => {
+                for peer in from {
+                    let set = addresses(spec, peer)?;
+                    let of = |side: &str| {
+                        set.as_ref()
+                            .map_or_else(String::new, |set| format!("ip {side} {{ {set} }} "))
+                    };
+                    // Both ends of a connection: whoever asked, and whoever answers.
+                    for end in ["dport", "sport"] {
+                        if *direction != Direction::Out {
+                            arriving.push(format!("{}tcp {end} {port} counter drop", of("saddr")));
+                        }
+                        if *direction != Direction::In {
+                            leaving.push(format!("{}tcp {end} {port} counter drop", of("daddr")));
+                        }
+                    }
+                }
+            }
             NetFault::Loss { percent, .. } => {
                 let chance = format!("numgen random mod 100 < {percent} counter drop");
                 arriving.push(format!("iifname eth0 {chance}"));
@@ -214,6 +262,26 @@ mod tests {
         assert!(!text.contains("oifname"), "{text}");
         let text = rules(&spec, &[cut(&["all"], Direction::Both)]).unwrap();
         assert!(text.contains("oifname eth0 counter drop"), "{text}");
+    }
+
+    #[test]
+    fn a_port_is_cut_for_who_asks_and_for_who_answers() {
+        let spec = Spec::new("main", "10.97.0.0/16", 3).unwrap();
+        let port = |from: &str, direction| NetFault::Port {
+            unit: "node1".to_owned(),
+            port: 3306,
+            from: vec![from.to_owned()],
+            direction,
+        };
+        let text = rules(&spec, &[port("node2", Direction::Out)]).unwrap();
+        for end in ["dport", "sport"] {
+            let line = format!("ip daddr {{ 10.97.0.12, 10.97.102.0/24 }} tcp {end} 3306 counter drop");
+            assert!(text.contains(&line), "{text}");
+        }
+        assert!(!text.contains("saddr"), "{text}");
+        let text = rules(&spec, &[port("all", Direction::Both)]).unwrap();
+        assert!(text.contains("\ntcp dport 3306 counter drop"), "{text}");
+        assert_eq!(port("all", Direction::In).id(), "port-node1-3306-all-in");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use super::restarts;
 use super::scene::{Running, Scene, errant, everything};
 use crate::assignment::{Assignment, Place, Role};
 use crate::decision::{Reason, SeedReason};
+use crate::gtid::{Gtid, GtidSet, Source};
+use crate::record::Record;
 use crate::report::TroubleKind;
 
 /// An empty member follows from the first transaction if there are no more than so many; otherwise it
@@ -94,7 +96,7 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
         return Some((Role::Hold, None));
     }
     let is_errant = !errant(scene, at).is_empty();
-    let Some(why) = seed_reason(primary, at, is_beyond || is_errant) else {
+    let Some(why) = seed_reason(scene, primary, at, is_beyond || is_errant) else {
         return Some((Role::Replica { source }, None));
     };
     if cloning.is_some_and(|busy| busy != name) {
@@ -154,7 +156,12 @@ fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
 }
 
 /// Why it cannot simply follow.
-fn seed_reason(primary: Running<'_>, at: Running<'_>, is_beyond: bool) -> Option<SeedReason> {
+fn seed_reason(
+    scene: &Scene<'_>,
+    primary: Running<'_>,
+    at: Running<'_>,
+    is_beyond: bool,
+) -> Option<SeedReason> {
     let all = everything(at.server);
     let surplus = at.member.surplus.as_ref();
     let has_surplus = surplus.is_some_and(|surplus| !surplus.is_empty());
@@ -166,7 +173,23 @@ fn seed_reason(primary: Running<'_>, at: Running<'_>, is_beyond: bool) -> Option
         let is_short = primary.server.executed.count() <= FOLLOW_LIMIT;
         return (!is_whole || !is_short).then_some(SeedReason::Empty);
     }
+    if has_hole(scene.record, &primary.server.executed, &all) {
+        return Some(SeedReason::Hole);
+    }
     (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
+}
+
+/// A source sends in order, and what it wrote in this epoch comes after all that counts of those before. Whoever has the
+/// one and not the other is never sent it: mysqld takes nothing that bears its own number, and a volume that was set back
+/// lacks what it wrote itself.
+fn has_hole(record: &Record, primary: &GtidSet, all: &GtidSet) -> bool {
+    let epochs = Source {
+        uuid: record.identity,
+        tag: None,
+    };
+    let has_begun = Gtid::new(epochs, record.term.epoch).is_ok_and(|begun| all.contains(&begun));
+    let counts = record.cut.as_ref().map(|cut| cut.intersect(primary));
+    has_begun && counts.is_some_and(|counts| !counts.is_subset(all))
 }
 
 /// A replica that counts and keeps up, to spare the primary; else the primary.
@@ -182,4 +205,52 @@ fn donor(scene: &Scene<'_>, name: &str, primary: Place) -> Place {
         .filter(|_| can_spare)
         .and_then(|name| scene.place(name))
         .unwrap_or(primary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gtid::Uuid;
+    use crate::term::Term;
+
+    const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
+    const OWN: &str = "00000000-0000-0000-0000-000000000001";
+    const OTHER: &str = "00000000-0000-0000-0000-000000000002";
+
+    fn set(text: &str) -> GtidSet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_before_this_epoch_and_did_not_come_with_it_never_comes() {
+        let record = Record {
+            identity: IDENTITY.parse::<Uuid>().unwrap(),
+            term: Term {
+                epoch: 2,
+                revision: 5,
+            },
+            primary: "orders-1".into(),
+            is_choosing: false,
+            handing_to: None,
+            voters: BTreeMap::new(),
+            acknowledged_by: 1,
+            wait_for: 1,
+            failovers: 0,
+            cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
+        };
+        let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
+        let holes = |text: &str| has_hole(&record, &primary, &set(text));
+        assert!(holes(&format!("{IDENTITY}:1-2,{OWN}:1-4,{OTHER}:1-20")));
+        assert!(
+            !holes(&format!("{IDENTITY}:1,{OWN}:1-4")),
+            "the rest is on its way"
+        );
+        assert!(
+            !holes(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-3")),
+            "it is only behind"
+        );
+        let unapplied = set(&format!("{IDENTITY}:1,{OWN}:1-4"));
+        let is_hole = has_hole(&record, &unapplied, &set(&format!("{IDENTITY}:1-2,{OWN}:1-4")));
+        assert!(!is_hole, "the primary itself has not applied it yet");
+    }
 }

@@ -1,0 +1,279 @@
+//! Stories of rows of docs/failures.md: work that is in the way when the primary changes.
+//! Must not call work large by its size: it is waited for until it is seen to be under way.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::care::inside;
+use super::endurance::under_load;
+use super::rows_members::says;
+use super::switchover::Asked;
+use crate::cluster::{self, Cluster, condition, is_said};
+use crate::load::Load;
+use crate::stage::{Stage, claim, wait_until};
+
+/// Rows of the table that is changed: each change is seconds of work for every member.
+const ROWS: u32 = 400_000;
+const UNDER_WAY_WITHIN: Duration = Duration::from_secs(60);
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
+/// Statements of a client that is to be cut off.
+const HELD_S: u32 = 60;
+
+fn wide(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    let made = "CREATE TABLE wide (id INT PRIMARY KEY AUTO_INCREMENT, body CHAR(100) NOT NULL)";
+    cluster.query(stage, "primary", made)?;
+    let filled = format!(
+        "SET SESSION cte_max_recursion_depth = {ROWS}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 \
+         UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT REPEAT(CHAR(64 + i % 26), 100) FROM n"
+    );
+    cluster.query(stage, "primary", &filled)?;
+    cluster.wait_healthy(stage).map(drop)
+}
+
+/// Which columns the table has, and what is in it, as a member sees them.
+fn seen(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
+    let mut login = cluster.login(stage, "primary")?;
+    login.host = cluster.address(stage, member)?;
+    let columns = "SELECT GROUP_CONCAT(COLUMN_NAME ORDER BY ORDINAL_POSITION) FROM information_schema.COLUMNS WHERE TABLE_NAME = \
+                   'wide' AND TABLE_SCHEMA = DATABASE(); CHECKSUM TABLE wide; SELECT COUNT(*) FROM wide";
+    cluster::query(stage, &login, columns)
+}
+
+/// Every member has these columns and the same rows.
+fn all_have(stage: &Stage, cluster: &Cluster<'_>, columns: &str) -> Result<()> {
+    let first = seen(stage, cluster, &format!("{}-0", cluster.name))?;
+    claim(
+        first.starts_with(columns) && first.ends_with(&ROWS.to_string()),
+        format!("the table has {columns} and {ROWS} rows: {first}"),
+    )?;
+    for n in 1..cluster.instances {
+        let other = seen(stage, cluster, &format!("{}-{n}", cluster.name))?;
+        claim(other == first, format!("all have the same: {first}, {other}"))?;
+    }
+    Ok(())
+}
+
+fn is_under_way(stage: &Stage, cluster: &Cluster<'_>, like: &str) -> Result<bool> {
+    let list = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE '{like}' AND INFO NOT LIKE '%PROCESSLIST%'"
+    );
+    Ok(cluster.query(stage, "primary", &list)? == "1")
+}
+
+/// Rows 42, 30 and 36, in this order, on one table.
+pub(super) fn schema_change(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "schema-change",
+        size: "4Gi",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        wide(stage, &cluster)?;
+        let undone = killed_in_the_middle(stage, &cluster, load)?;
+        let waited = opens_when_applied(stage, &cluster, load)?;
+        let second = chosen_killed(stage, &cluster, load)?;
+        Ok(format!("{undone}; {waited}; {second}"))
+    })
+}
+
+/// Row 42: a definition and a large transaction under way when mysqld is killed are nowhere afterwards.
+fn killed_in_the_middle(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let login = cluster.login(stage, "primary")?;
+    let change = "ALTER TABLE wide ADD COLUMN early INT NOT NULL DEFAULT 1, ALGORITHM=COPY";
+    let large = format!("CREATE TABLE wider AS SELECT * FROM wide; SELECT SLEEP({HELD_S})");
+    let answers = std::thread::scope(|scope| -> Result<_> {
+        let large = scope.spawn(|| cluster::query(stage, &login, &large));
+        wait_until("a large transaction is under way", UNDER_WAY_WITHIN, || {
+            is_under_way(stage, cluster, "CREATE TABLE wider%")
+        })?;
+        let change = scope.spawn(|| cluster::query(stage, &login, change));
+        wait_until("the schema change is under way", UNDER_WAY_WITHIN, || {
+            is_under_way(stage, cluster, "ALTER TABLE wide%")
+        })?;
+        stage.kill(cluster.namespace, &before, "mysqld")?;
+        Ok([large, change].map(|client| client.join().is_ok_and(|answer| answer.is_ok())))
+    })?;
+    claim(
+        answers == [false, false],
+        "neither client was told that it is done",
+    )?;
+    moved(stage, cluster, epoch)?;
+    load.writes(100)?;
+    let after = cluster.primary(stage)?;
+    cluster.wait_healthy(stage)?;
+    all_have(stage, cluster, "id,body")?;
+    let left = cluster.query(stage, "primary", "SHOW TABLES LIKE 'wider'")?;
+    claim(
+        left.is_empty(),
+        format!("nothing of the large transaction: {left}"),
+    )?;
+    Ok(format!(
+        "{before} killed in a schema change and a large transaction: {after} has nothing of either"
+    ))
+}
+
+fn moved(stage: &Stage, cluster: &Cluster<'_>, epoch: u64) -> Result<()> {
+    let what = "another epoch";
+    let moved = wait_until(what, MOVED_WITHIN, || Ok(cluster.epoch(stage)? > epoch));
+    moved.map(drop).with_context(|| cluster.told(stage))
+}
+
+/// A change that is done on the primary and only received by the replicas, and then the primary is killed; gives
+/// the chosen one, which is closed, and when that was seen.
+fn chosen_with_work(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    change: &str,
+) -> Result<(String, String, u64, Instant)> {
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    cluster.query(stage, "primary", change)?;
+    stage.kill(cluster.namespace, &before, "mysqld")?;
+    let is_opening = |object: &Value| {
+        let primary = &object["status"]["primary"];
+        let is_other = primary["epoch"] == epoch + 1 && primary["name"] != *before;
+        let opening = format!("in epoch {}", epoch + 1);
+        is_other && says(object, &["Opening", &opening]) && !is_said(object, "PrimaryAvailable", "True")
+    };
+    cluster.wait(stage, "another is chosen, and applies what it has", is_opening)?;
+    Ok((before, cluster.primary(stage)?, epoch + 1, Instant::now()))
+}
+
+/// Row 30: it opens when it has applied what it received, and not before.
+fn opens_when_applied(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let change = "ALTER TABLE wide ADD COLUMN late INT NOT NULL DEFAULT 7, ALGORITHM=COPY";
+    let (before, chosen, epoch, since) = chosen_with_work(stage, cluster, change)?;
+    let written = load.acknowledged()?;
+    let closed_ms = Cell::new(0);
+    cluster.wait(stage, "it opens", |object| {
+        let is_open = is_said(object, "PrimaryAvailable", "True");
+        if !is_open && load.acknowledged().is_ok_and(|now| now == written) {
+            closed_ms.set(since.elapsed().as_millis());
+        }
+        is_open
+    })?;
+    let closed_ms = closed_ms.get();
+    claim(closed_ms > 0, "nothing was acknowledged while it was closed")?;
+    claim(
+        seen(stage, cluster, &chosen)?.starts_with("id,body,late"),
+        "it is open with all that it received",
+    )?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        now == (chosen.clone(), epoch),
+        format!("{chosen} leads: {}", cluster.told(stage)),
+    )?;
+    all_have(stage, cluster, "id,body,late")?;
+    Ok(format!(
+        "{before} killed after a schema change: {chosen} Opening, and nothing acknowledged, for {closed_ms} ms more"
+    ))
+}
+
+/// Row 36: the chosen one is killed before it is open; what was acknowledged before is kept by whoever comes next.
+fn chosen_killed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let change = "ALTER TABLE wide DROP COLUMN late, ALGORITHM=COPY";
+    let (before, chosen, epoch, _) = chosen_with_work(stage, cluster, change)?;
+    stage.kill(cluster.namespace, &chosen, "mysqld")?;
+    let object = cluster.get(stage)?;
+    claim(
+        !is_said(&object, "PrimaryAvailable", "True"),
+        format!("it was not open yet: {}", object["status"]),
+    )?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        now >= epoch && before != after,
+        format!("no way back: {}", cluster.told(stage)),
+    )?;
+    all_have(stage, cluster, "id,body")?;
+    Ok(format!(
+        "{before} killed, then {chosen}, chosen in epoch {epoch} and Opening: {after} leads in epoch {now}"
+    ))
+}
+
+/// Row 45: a statement that takes longer to roll back than the budget has keeps its primary; a transaction that only
+/// stays open does not.
+pub(super) fn long_transaction(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "long-transaction",
+        size: "4Gi",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        wide(stage, &cluster)?;
+        let running = taken_back(stage, &cluster, load)?;
+        let open = open_for_long(stage, &cluster, load)?;
+        all_have(stage, &cluster, "id,body")?;
+        Ok(format!("{running}; {open}"))
+    })
+}
+
+/// Asked for while a client does what the harm says, once that is under way: what the Switchover says, and whether
+/// the client was told that all is done.
+fn asked_during(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    statement: &str,
+    is_time: impl Fn() -> Result<bool>,
+    asked: (&str, &str, &str),
+) -> Result<(Value, bool)> {
+    let login = cluster.login(stage, "primary")?;
+    let (name, spec, until) = asked;
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| cluster::query(stage, &login, statement));
+        wait_until("the transaction is under way", UNDER_WAY_WITHIN, is_time)?;
+        let object = Asked::create(stage, cluster, name, spec)?.wait(until)?;
+        Ok((object, client.join().is_ok_and(|answer| answer.is_ok())))
+    })
+}
+
+fn taken_back(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let held = format!("UPDATE wide SET body = REVERSE(body), id = id + {ROWS} ORDER BY id DESC");
+    let modified = "SELECT IFNULL(MAX(trx_rows_modified), 0) FROM information_schema.INNODB_TRX";
+    let is_large = || -> Result<bool> {
+        let rows: u32 = inside(stage, cluster, &before.0, modified)?.parse()?;
+        Ok(rows > ROWS / 2)
+    };
+    let asked = ("hasty", ", budgetSeconds: 1", "Stalled");
+    let (object, is_done) = asked_during(stage, cluster, &held, is_large, asked)?;
+    claim(!is_done, "the client of the long transaction was cut off")?;
+    let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+    claim(
+        ready["reason"] == "TakenBack",
+        format!("it was taken back: {}", object["status"]),
+    )?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        now == before,
+        format!("{} takes writes again: {}", before.0, cluster.told(stage)),
+    )?;
+    Ok(format!(
+        "a long statement and a budget of 1 s: TakenBack: {}",
+        ready["message"].as_str().unwrap_or_default()
+    ))
+}
+
+fn open_for_long(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let before = cluster.primary(stage)?;
+    let held = format!("BEGIN; UPDATE wide SET body = 'changed' WHERE id < 1000; SELECT SLEEP({HELD_S})");
+    let is_open = || is_under_way(stage, cluster, "SELECT SLEEP%");
+    let (object, is_done) = asked_during(stage, cluster, &held, is_open, ("calm", "", "Ready"))?;
+    claim(!is_done, "the client of the open transaction was cut off")?;
+    let after = cluster.primary(stage)?;
+    claim(after != before, format!("it is done: {}", object["status"]))?;
+    load.writes(100)?;
+    cluster.wait_healthy(stage)?;
+    Ok(format!(
+        "a transaction that stays open: {after} took over in {} ms",
+        object["status"]["durationMs"]
+    ))
+}
