@@ -173,8 +173,8 @@ pub(super) fn killed_at_every_step(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     operator::installed(stage)?;
-    operator::on_two_nodes(stage)?;
-    under_load(stage, &cluster, |load| {
+    operator::anew(stage)?;
+    let told = under_load(stage, &cluster, |load| {
         let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
         let replicas = replicas(stage, &cluster)?;
         let choice = hold_choice(stage, &cluster, epoch)?;
@@ -206,7 +206,9 @@ pub(super) fn killed_at_every_step(stage: &Stage) -> Result<String> {
             "{primary} lost, {} controllers killed one after the other: {chosen} was opened once, in epoch {after}; {both}",
             killed.len()
         ))
-    })
+    })?;
+    operator::anew(stage)?;
+    Ok(told)
 }
 
 /// Once one that is not yet among the killed leads, it is killed too.
@@ -293,7 +295,7 @@ pub(super) fn stopped_for_a_minute(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     operator::installed(stage)?;
-    operator::on_two_nodes(stage)?;
+    operator::anew(stage)?;
     under_load(stage, &cluster, |load| {
         let ground = stage.ground()?;
         let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
