@@ -200,6 +200,9 @@ pub(super) fn killed_at_every_step(stage: &Stage) -> Result<String> {
             cluster.primary(stage)? == chosen && after == epoch + 1,
             format!("one failover, to {chosen}: {}", cluster.told(stage)),
         )?;
+        // A standby that waits to be started again could not lead beside the other.
+        operator::anew(stage)?;
+        cluster.wait_healthy(stage)?;
         let both = two_lead(stage, &cluster)?;
         load.acknowledges(SOME)?;
         Ok(format!(
