@@ -53,6 +53,16 @@ pub fn holder(stage: &Stage) -> Result<String> {
     Ok(holder.unwrap_or_default().to_owned())
 }
 
+/// Makes all controllers' Pods anew: a container that ended often is started again only after minutes.
+pub fn anew(stage: &Stage) -> Result<()> {
+    stage
+        .k(&format!(
+            "delete pods -n {NAMESPACE} -l app.kubernetes.io/name=holdfast --wait=true --timeout=60s"
+        ))
+        .run()?;
+    on_two_nodes(stage).map(drop)
+}
+
 /// The nodes on which a controller runs: two, after this, so that one of them may go.
 pub fn on_two_nodes(stage: &Stage) -> Result<BTreeSet<String>> {
     let mut nodes = BTreeSet::new();

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use ground::faults::{Fault, pod};
 use ground::shell::cmd;
-use serde_json::Value;
 
 use super::endurance::under_load;
 use super::rows_writes::{SOME, at, recorded_epoch, replicas};
@@ -23,6 +22,9 @@ const API: u16 = 443;
 /// A lease runs out, a standby takes it, and everybody is asked.
 const STEP_WITHIN: Duration = Duration::from_secs(60);
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// What a controller prints when it begins to lead, and as its last words when it does not any more.
+const LEADS: &str = "\"message\":\"leading\"";
+const LEADS_NO_MORE: &str = "another process may lead by now";
 const STOPPED_FOR: Duration = Duration::from_secs(60);
 
 /// A failover from this epoch is held where the next primary is not chosen yet.
@@ -171,8 +173,8 @@ pub(super) fn killed_at_every_step(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     operator::installed(stage)?;
-    operator::on_two_nodes(stage)?;
-    under_load(stage, &cluster, |load| {
+    operator::anew(stage)?;
+    let told = under_load(stage, &cluster, |load| {
         let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
         let replicas = replicas(stage, &cluster)?;
         let choice = hold_choice(stage, &cluster, epoch)?;
@@ -198,13 +200,18 @@ pub(super) fn killed_at_every_step(stage: &Stage) -> Result<String> {
             cluster.primary(stage)? == chosen && after == epoch + 1,
             format!("one failover, to {chosen}: {}", cluster.told(stage)),
         )?;
+        // A standby that waits to be started again could not lead beside the other.
+        operator::anew(stage)?;
+        cluster.wait_healthy(stage)?;
         let both = two_lead(stage, &cluster)?;
         load.acknowledges(SOME)?;
         Ok(format!(
             "{primary} lost, {} controllers killed one after the other: {chosen} was opened once, in epoch {after}; {both}",
             killed.len()
         ))
-    })
+    })?;
+    operator::anew(stage)?;
+    Ok(told)
 }
 
 /// Once one that is not yet among the killed leads, it is killed too.
@@ -252,10 +259,10 @@ fn two_lead(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
     choice.open()?;
     recorded(stage, cluster, epoch + 1, false)?;
     let chosen = opened(stage, cluster)?;
-    let began = said_at(stage, &new, "leading")?.context("the new leader says nothing")?;
+    let began = said_at(stage, &new, LEADS).context("the new leader says nothing")?;
     let mut ended = None;
     wait_until("the old leader says that it leads no more", STEP_WITHIN, || {
-        ended = said_at(stage, &old, "leading no more")?;
+        ended = said_at(stage, &old, LEADS_NO_MORE);
         Ok(ended.as_ref().is_some_and(|ended| *ended > began))
     })
     .with_context(|| format!("{new} leads since {began}"))?;
@@ -271,21 +278,17 @@ fn two_lead(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
     ))
 }
 
-/// When a controller last logged this, in this process or in the one before.
-fn said_at(stage: &Stage, pod: &str, message: &str) -> Result<Option<String>> {
+/// When a controller last printed a line with these words, in this process or in the one before.
+fn said_at(stage: &Stage, pod: &str, words: &str) -> Option<String> {
     let mut times = Vec::new();
     for which in ["", " --previous"] {
-        let line = format!("logs -n {} {pod}{which}", operator::NAMESPACE);
+        let line = format!("logs -n {} {pod} --timestamps{which}", operator::NAMESPACE);
         // There may be no process before, and none yet after.
         let log = stage.k(&line).output().unwrap_or_default();
-        for line in log.lines().filter(|line| line.contains(message)) {
-            let line: Value = serde_json::from_str(line).context("failed to parse a line of a log")?;
-            if line["message"] == message {
-                times.extend(line["timestamp"].as_str().map(str::to_owned));
-            }
-        }
+        let said = log.lines().filter(|line| line.contains(words));
+        times.extend(said.filter_map(|line| line.split_whitespace().next().map(str::to_owned)));
     }
-    Ok(times.into_iter().max())
+    times.into_iter().max()
 }
 
 /// Stopped, its node's kubelet too, so that nobody restarts it: it goes on a minute later, and changes nothing.
@@ -295,7 +298,7 @@ pub(super) fn stopped_for_a_minute(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     operator::installed(stage)?;
-    operator::on_two_nodes(stage)?;
+    operator::anew(stage)?;
     under_load(stage, &cluster, |load| {
         let ground = stage.ground()?;
         let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
@@ -328,7 +331,7 @@ pub(super) fn stopped_for_a_minute(stage: &Stage) -> Result<String> {
         load.acknowledges(SOME)?;
         kubelet.heal()?;
         wait_until("its last words", STEP_WITHIN, || {
-            Ok(said_at(stage, &old, "leading no more")?.is_some())
+            Ok(said_at(stage, &old, LEADS_NO_MORE).is_some())
         })?;
         claim(
             recorded_epoch(stage, &cluster)? == epoch + 1 && cluster.primary(stage)? == after,

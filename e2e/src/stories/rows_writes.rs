@@ -290,7 +290,7 @@ pub(super) fn two_in_a_row(stage: &Stage) -> Result<String> {
     commits_wait(stage, &cluster, &first)?;
     let (second, first_gone) = succeeded(stage, &cluster, &load, &first)?;
     let (third, second_gone) = succeeded(stage, &cluster, &load, &second)?;
-    let spec = format!(", target: {first}, deadlineSeconds: 150");
+    let spec = format!(", target: {first}, deadlineSeconds: 240");
     let asked = Asked::create(stage, &cluster, "back", &spec)?;
     let words = asked.wait_words(&first)?;
     claim(
@@ -300,6 +300,10 @@ pub(super) fn two_in_a_row(stage: &Stage) -> Result<String> {
     cut.heal()?;
     first_gone.heal()?;
     second_gone.heal()?;
+    // It has much to apply first, on a machine that all five share.
+    cluster.wait(stage, &format!("{first} leads again"), |object| {
+        object["status"]["primary"]["name"] == *first
+    })?;
     let done = asked.wait("Ready")?;
     let removed = removed(stage, &cluster, &first)?;
     claim(
