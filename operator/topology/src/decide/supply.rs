@@ -1,15 +1,15 @@
 //! What each member is to be in this term, and where it gets its data from.
 //! Must not throw data away that are not proven to be superfluous or wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::restarts;
 use super::scene::{Running, Scene, errant, everything};
 use crate::assignment::{Assignment, Place, Role};
 use crate::decision::{Reason, SeedReason};
-use crate::gtid::{Gtid, GtidSet, Source};
+use crate::gtid::{Gtid, GtidSet, Source, Uuid};
 use crate::record::Record;
-use crate::report::TroubleKind;
+use crate::report::{ServerSeen, TroubleKind};
 
 /// An empty member follows from the first transaction if there are no more than so many; otherwise it
 /// clones, which is quicker.
@@ -171,12 +171,27 @@ fn seed_reason(
     if all.is_empty() {
         let is_whole = primary.server.purged.is_empty();
         let is_short = primary.server.executed.count() <= FOLLOW_LIMIT;
-        return (!is_whole || !is_short).then_some(SeedReason::Empty);
+        let is_sent_all = is_whole && !may_be_its_own(scene.record, primary.server, &at.report.member);
+        return (!is_sent_all || !is_short).then_some(SeedReason::Empty);
     }
     if has_hole(scene.record, &primary.server.executed, &all) {
         return Some(SeedReason::Hole);
     }
     (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
+}
+
+/// Whether transactions are there that a member of this name may have written before its volume was lost: mysqld takes
+/// nothing that bears its own number, which is that of its name.
+fn may_be_its_own(record: &Record, primary: &ServerSeen, name: &str) -> bool {
+    let others = record.voters.iter().filter(|(other, _)| *other != name);
+    let known: BTreeSet<Uuid> = others
+        .filter_map(|(_, voter)| voter.incarnation)
+        .chain([record.identity, primary.incarnation])
+        .collect();
+    !primary
+        .executed
+        .sources()
+        .all(|source| known.contains(&source.uuid))
 }
 
 /// A source sends in order, and what it wrote in this epoch comes after all that counts of those before. Whoever has the
@@ -210,7 +225,6 @@ fn donor(scene: &Scene<'_>, name: &str, primary: Place) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gtid::Uuid;
     use crate::term::Term;
 
     const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
