@@ -53,6 +53,21 @@ impl Member {
     pub(crate) fn new(test: &str, number: u32, trust: &Trust) -> Self {
         let mut place = Place::new(test, number, trust);
         place.start();
+        Self::at_place(place, number, trust)
+    }
+
+    /// Its binary logs are encrypted.
+    fn encrypted(test: &str, number: u32, trust: &Trust) -> Self {
+        let mut place = Place::new(test, number, trust);
+        place.add_keyring();
+        place.start();
+        let mut member = Self::at_place(place, number, trust);
+        let parameter = ("binlog_encryption".to_owned(), "ON".to_owned());
+        member.server.parameters.extend([parameter]);
+        member
+    }
+
+    fn at_place(place: Place, number: u32, trust: &Trust) -> Self {
         let (certificate, key) = &trust.client;
         let tls = ClientTls::new(&trust.authority_pem(), certificate, key, &place.member).unwrap();
         let (_tls, tls) = watch::channel(tls);
@@ -178,11 +193,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn new(test: &str, count: u32) -> Self {
+        Self::of(test, count, Member::new).await
+    }
+
+    pub(crate) async fn encrypted(test: &str, count: u32) -> Self {
+        Self::of(test, count, Member::encrypted).await
+    }
+
+    async fn of(test: &str, count: u32, member: fn(&str, u32, &Trust) -> Member) -> Self {
         let began = Instant::now();
         let trust = Trust::new();
-        let mut members: Vec<Member> = (0..count)
-            .map(|number| Member::new(test, number, &trust))
-            .collect();
+        let mut members: Vec<Member> = (0..count).map(|number| member(test, number, &trust)).collect();
         for member in &mut members {
             member.assign(None, Role::Hold).await;
         }

@@ -93,6 +93,8 @@ pub(crate) struct Place {
     pub(crate) mysql_port: u16,
     pub(crate) agent_port: u16,
     pub(crate) http_port: u16,
+    /// Where mysqld is looked for first.
+    path: Option<String>,
     child: Option<Child>,
 }
 
@@ -124,6 +126,7 @@ impl Place {
             mysql_port: free_port(),
             agent_port: free_port(),
             http_port: free_port(),
+            path: None,
             child: None,
         };
         for name in PASSWORDS {
@@ -140,6 +143,40 @@ impl Place {
         let program = variable(PROGRAM, "the program, as build-static.sh makes it");
         fs::copy(program, place.outside.join("bin/holdfast")).unwrap();
         place
+    }
+
+    /// As of an image that somebody has put a keyring into: mysqld asks for it before anything else. The keys
+    /// are on the volume.
+    pub(crate) fn add_keyring(&mut self) {
+        let image = self.outside.join("image/usr");
+        let plugins = image.join("lib/mysql/plugin");
+        fs::create_dir_all(image.join("sbin")).unwrap();
+        fs::create_dir_all(&plugins).unwrap();
+        let program = image.join("sbin/mysqld");
+        fs::hard_link(root().join("usr/sbin/mysqld"), &program).unwrap();
+        fs::write(
+            program.with_extension("my"),
+            r#"{"components": "file://component_keyring_file"}"#,
+        )
+        .unwrap();
+        symlink("/usr/share", image.join("share")).unwrap();
+        for plugin in fs::read_dir(root().join("usr/lib/mysql/plugin"))
+            .unwrap()
+            .flatten()
+        {
+            let name = plugin.file_name();
+            symlink(
+                Path::new("/usr/lib/mysql/plugin").join(&name),
+                plugins.join(&name),
+            )
+            .unwrap();
+        }
+        let keys = format!(
+            r#"{{"path": "{}/data/keyring", "read_only": false}}"#,
+            self.inside
+        );
+        fs::write(plugins.join("component_keyring_file.cnf"), keys).unwrap();
+        self.path = Some(format!("{}/image/usr/sbin", self.inside));
     }
 
     /// PID 1 of a namespace; all it started ends with it.
@@ -186,7 +223,21 @@ impl Place {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
+        if let Some(first) = &self.path {
+            let path = std::env::var("PATH").unwrap_or("/usr/sbin:/usr/bin".into());
+            command.env("PATH", format!("{first}:{path}"));
+        }
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Of what the agent had resident at most so far.
+    pub(crate) fn agent_peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.agent_pid())).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     fn socket(&self) -> PathBuf {
