@@ -93,9 +93,25 @@ pub async fn barrier(
     epoch: u64,
     deadline: Deadline,
 ) -> Result<Barrier, Error> {
+    let before = status::semi_sync_source(session, deadline).await?;
+    let is_new = begin(session, identity, epoch, deadline).await?;
+    let after = status::semi_sync_source(session, deadline).await?;
+    Ok(Barrier {
+        is_new,
+        before,
+        after,
+    })
+}
+
+/// The same, for who looks around it in a way of its own. Whether it is new.
+pub async fn begin(
+    session: &mut Session,
+    identity: Uuid,
+    epoch: u64,
+    deadline: Deadline,
+) -> Result<bool, Error> {
     let doing = "write the epoch";
     let gtid = gtid(identity, epoch)?;
-    let before = status::semi_sync_source(session, deadline).await?;
     let sql = format!("SET SESSION gtid_next = {}", quote::string(&gtid.to_string()));
     session.run(doing, &sql, deadline).await?;
     let sql = format!(
@@ -117,12 +133,7 @@ pub async fn barrier(
     if !is_new {
         beat(session, epoch, deadline).await?;
     }
-    let after = status::semi_sync_source(session, deadline).await?;
-    Ok(Barrier {
-        is_new,
-        before,
-        after,
-    })
+    Ok(is_new)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

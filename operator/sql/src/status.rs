@@ -142,7 +142,8 @@ pub struct BinlogPosition {
 pub async fn read(session: &mut Session, deadline: Deadline) -> Result<Facts, Error> {
     // Settings before sets: of a server that was seen closed, the sets are complete. Then those of the channels:
     // what moves from received to executed is never missed.
-    let pairs = session.rows(DOING, &pairs_sql(), deadline).await?;
+    let sql = format!("{} UNION ALL {}", pairs_sql(), plugins_sql());
+    let pairs = session.rows(DOING, &sql, deadline).await?;
     let channels = session.rows(DOING, CHANNELS, deadline).await?;
     let workers = session.rows(DOING, WORKERS, deadline).await?;
     let identity = session.row(DOING, IDENTITY, deadline).await?;
@@ -275,19 +276,24 @@ fn pairs_sql() -> String {
         .chain([&REPLICA_STATUS])
         .map(|name| format!("'{name}'"))
         .collect();
+    format!(
+        "SELECT 'variable' AS kind, VARIABLE_NAME AS name, VARIABLE_VALUE AS value \
+         FROM performance_schema.global_variables WHERE VARIABLE_NAME IN ({}) \
+         UNION ALL SELECT 'status', VARIABLE_NAME, VARIABLE_VALUE \
+         FROM performance_schema.global_status WHERE VARIABLE_NAME IN ({})",
+        settings::names(),
+        counters.join(", "),
+    )
+}
+
+fn plugins_sql() -> String {
     let plugins: Vec<String> = Plugin::ALL
         .iter()
         .map(|plugin| format!("'{}'", plugin.name()))
         .collect();
     format!(
-        "SELECT 'variable' AS kind, VARIABLE_NAME AS name, VARIABLE_VALUE AS value \
-         FROM performance_schema.global_variables WHERE VARIABLE_NAME IN ({}) \
-         UNION ALL SELECT 'status', VARIABLE_NAME, VARIABLE_VALUE \
-         FROM performance_schema.global_status WHERE VARIABLE_NAME IN ({}) \
-         UNION ALL SELECT 'plugin', PLUGIN_NAME, PLUGIN_STATUS \
+        "SELECT 'plugin', PLUGIN_NAME, PLUGIN_STATUS \
          FROM information_schema.PLUGINS WHERE PLUGIN_NAME IN ({})",
-        settings::names(),
-        counters.join(", "),
         plugins.join(", ")
     )
 }

@@ -190,7 +190,7 @@ async fn commit(session: &mut Session, goal: &Goal, is_proved: bool) -> Result<(
     let epoch = goal.proof.term.epoch;
     match goal.is_epoch_begun || is_proved {
         true => epoch::beat(session, epoch, deadline).await,
-        false => epoch::barrier(session, goal.identity, epoch, deadline)
+        false => epoch::begin(session, goal.identity, epoch, deadline)
             .await
             .map(|_| ()),
     }

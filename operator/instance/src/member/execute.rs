@@ -20,7 +20,7 @@ use super::close::{self, Closed};
 use super::halt;
 use super::rules::Wrong;
 use super::sessions::{self, Sessions};
-use super::steps::{self, Step};
+use super::steps::Step;
 use crate::mysqld::child::Child;
 use crate::options::{Options, Paths, text};
 use crate::{rejoin, secrets};
@@ -324,9 +324,8 @@ async fn await_applied(session: &mut Session) -> Result<Done, sql::Error> {
 
 /// Looks once more: what was received and is not applied would be lost with the relay log.
 async fn forget_source(session: &mut Session) -> Result<Done, sql::Error> {
-    let facts = status::read(session, Deadline::after(STEP_LIMIT)).await?;
-    let is_applied =
-        steps::channel(&facts).is_none_or(|channel| channel.received.is_subset(&facts.gtid_executed));
+    let sets = status::read_sets(session, Deadline::after(STEP_LIMIT)).await?;
+    let is_applied = sets.received.is_subset(&sets.executed);
     if !is_applied {
         return Ok(Done::NotYet);
     }

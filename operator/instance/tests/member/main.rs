@@ -15,6 +15,7 @@ mod place;
 mod recovery;
 mod rejoin;
 mod settings;
+mod takeover;
 
 use std::sync::{Mutex, PoisonError};
 
