@@ -21,6 +21,7 @@ mod rows_late;
 mod rows_members;
 mod rows_operator;
 mod rows_power;
+mod rows_volumes;
 mod rows_work;
 mod rows_writes;
 pub mod scrutiny;
@@ -321,11 +322,11 @@ pub const ALL: &[Story] = &[
     ),
     long(
         "the volume of the primary lost under load loses nothing",
-        rows_data::volume_lost,
+        rows_volumes::volume_lost,
     ),
     long(
         "the volume of the primary set back to an older copy loses nothing",
-        rows_data::set_back,
+        rows_volumes::set_back,
     ),
     long(
         "Services change late, and passwords in the middle of a failover",
