@@ -111,6 +111,7 @@ fn record(epoch: u64) -> Record {
         handing_to: None,
         cut: None,
         failovers: 0,
+        left_out: Default::default(),
     }
 }
 
