@@ -199,6 +199,7 @@ mod tests {
             handing_to: None,
             cut: None,
             failovers: 0,
+            left_out: Default::default(),
         }
     }
 

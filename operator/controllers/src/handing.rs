@@ -57,6 +57,7 @@ mod tests {
             wait_for: 1,
             cut: None,
             failovers: 0,
+            left_out: Default::default(),
         }
     }
 

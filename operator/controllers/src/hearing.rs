@@ -245,6 +245,7 @@ mod tests {
                 is_receiving: true,
                 is_applying: true,
                 acknowledges: true,
+                is_unreached: false,
                 silence_ms: 10,
                 failure: None,
             }),

@@ -147,6 +147,7 @@ fn word(cause: Option<Cause>, occasion: Option<Occasion>) -> &'static str {
         (Some(Cause::MysqldDead), _) => "MysqldDead",
         (Some(Cause::Unreachable), _) => "PrimaryUnreachable",
         (Some(Cause::Hung), _) => "MysqldHung",
+        (Some(Cause::CutOff), _) => "PrimaryCutOff",
         (Some(Cause::DiskFull), _) => "DiskFull",
         (Some(Cause::VolumeFails), _) => "VolumeFails",
         (Some(Cause::DataLost), _) => "DataLost",
@@ -184,6 +185,7 @@ mod tests {
             handing_to: None,
             cut: None,
             failovers: 0,
+            left_out: Default::default(),
         }
     }
 

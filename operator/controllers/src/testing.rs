@@ -4,6 +4,9 @@
 use crds::cluster::MySQLCluster;
 use objects::Cluster;
 use serde_json::json;
+use topology::gtid::Uuid;
+use topology::record::{Record, Voter};
+use topology::term::Term;
 
 pub(crate) fn object() -> MySQLCluster {
     serde_json::from_value(json!({
@@ -17,6 +20,28 @@ pub(crate) fn object() -> MySQLCluster {
 
 pub(crate) fn cluster() -> Cluster {
     Cluster::read(&object()).unwrap()
+}
+
+/// Of three members that all count.
+pub(crate) fn record(epoch: u64) -> Record {
+    let voter = Voter {
+        incarnation: Some(Uuid::from_bytes([1; 16])),
+        ..Voter::default()
+    };
+    let names = ["orders-0", "orders-1", "orders-2"];
+    Record {
+        identity: Uuid::from_bytes([9; 16]),
+        term: Term { epoch, revision: 4 },
+        primary: "orders-0".into(),
+        is_choosing: false,
+        voters: names.iter().map(|name| ((*name).into(), voter.clone())).collect(),
+        acknowledged_by: 1,
+        wait_for: 1,
+        handing_to: None,
+        cut: None,
+        failovers: 0,
+        left_out: Default::default(),
+    }
 }
 
 /// The process has one, whichever test comes first.

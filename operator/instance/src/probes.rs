@@ -79,6 +79,7 @@ mod tests {
                 is_receiving,
                 is_applying: true,
                 acknowledges: true,
+                is_unreached: false,
                 silence_ms: 0,
                 failure: None,
             }),

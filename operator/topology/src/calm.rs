@@ -59,6 +59,7 @@ mod tests {
             wait_for: 1,
             cut: None,
             failovers: 2,
+            left_out: Default::default(),
         };
         let mut calm = Calm::default();
         assert_eq!(at(&calm), (None, None));

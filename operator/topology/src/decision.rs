@@ -290,6 +290,8 @@ pub enum Cause {
     Unreachable,
     /// Its mysqld does not answer its agent, nor do its replicas hear of it.
     Hung,
+    /// So many of its replicas cannot reach it that none of its commits is acknowledged, though it can be seen.
+    CutOff,
     /// Its volume has no room for a write, and those of enough others have.
     DiskFull,
     /// Its volume refuses writes, or lets them hang.

@@ -1,7 +1,7 @@
 //! What is remembered of a cluster: one small object, written by compare-and-swap only.
 //! Must not hold what can be seen; status is output, this is the truth that decisions rest on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct Record {
     /// the one before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_choosing: bool,
+    /// While an epoch is claimed because the replicas do not reach their primary: it, and whoever may still be on
+    /// its side. They take no part in the choice as long as the others are enough, whatever they have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<String>,
     /// The primary gives its role up, for this one: it is closed while everybody still follows it, and what it
     /// then holds is all of its epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +163,7 @@ mod tests {
                 },
                 primary: "orders-0".into(),
                 is_choosing,
+                left_out: BTreeSet::from_iter(is_choosing.then(|| "orders-0".to_owned())),
                 handing_to: Some("orders-1".into()),
                 voters: BTreeMap::new(),
                 acknowledged_by: 1,
@@ -183,6 +188,7 @@ mod tests {
             },
             primary: "orders-1".into(),
             is_choosing: false,
+            left_out: BTreeSet::new(),
             handing_to: None,
             voters: BTreeMap::new(),
             acknowledged_by: 1,
@@ -231,6 +237,7 @@ mod tests {
             voters: voters.map(|(name, is)| (name.to_owned(), voter(is))).into(),
             acknowledged_by: 1,
             wait_for: 1,
+            left_out: BTreeSet::new(),
             failovers: 0,
             cut: Some(set("epoch:1,old:1-5")),
         };

@@ -137,6 +137,9 @@ pub struct Follows {
     pub is_applying: bool,
     /// It acknowledges what it receives.
     pub acknowledges: bool,
+    /// It tries to connect, and nobody answers, or not yet. A source that answers with an error is reached.
+    #[serde(default)]
+    pub is_unreached: bool,
     /// Nothing, not even a heartbeat, came for so long.
     pub silence_ms: u64,
     pub failure: Option<String>,

@@ -36,6 +36,7 @@ fn of_cause(cause: Cause) -> &'static str {
         Cause::MysqldDead => "its mysqld ended",
         Cause::Unreachable => "neither its agent nor its replicas' streams answer",
         Cause::Hung => "its mysqld does not answer",
+        Cause::CutOff => "its replicas cannot reach it",
         Cause::DiskFull => "its volume is full",
         Cause::VolumeFails => "its volume takes no writes",
         Cause::DataLost => "its volume holds other data",

@@ -172,6 +172,7 @@ mod tests {
             wait_for: 1,
             cut: None,
             failovers: 0,
+            left_out: Default::default(),
         };
         Report {
             member: member.into(),

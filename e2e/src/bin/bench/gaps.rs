@@ -15,6 +15,8 @@ use ground::faults::Injected;
 use crate::sheet::{Run, Sheet, millis, spread};
 
 const MOVED_WITHIN: Duration = Duration::from_secs(180);
+/// After so many failovers in a row the next one waits: a new cluster is made instead.
+const FREE: u32 = 3;
 const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
 
 #[derive(Args)]
@@ -80,6 +82,9 @@ impl Gap {
         cluster.healthy(stage)?;
         let mut gaps = Vec::new();
         for number in 1..=self.runs {
+            if number > 1 && number % FREE == 1 {
+                anew(stage, &cluster)?;
+            }
             let (run, told) = once(stage, &cluster, harm, self.load)?;
             println!("{} {number}: {told}; {}", harm.name(), run.told());
             gaps.push(run.gap_ms);
@@ -91,6 +96,11 @@ impl Gap {
         cluster.remove(stage)?;
         Ok(gaps)
     }
+}
+
+fn anew(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    cluster.remove(stage)?;
+    cluster.healthy(stage).map(drop)
 }
 
 /// One fault under load, healed and judged.
@@ -111,7 +121,7 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
     Ok((promotion(stage, cluster, millis(gap))?, told))
 }
 
-/// Faults of the primary by chance, one after the other on one cluster, each judged.
+/// Faults of the primary by chance, one after the other, three on one cluster, each judged.
 pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let cluster = Cluster {
         namespace: "bench-soak",
@@ -123,6 +133,9 @@ pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let harms = Harm::value_variants();
     let mut rounds = 0_u64;
     while begun.elapsed() < Duration::from_secs(u64::from(minutes) * 60) {
+        if rounds > 0 && rounds % u64::from(FREE) == 0 {
+            anew(stage, &cluster)?;
+        }
         let harm = harms[usize::try_from(mixed(seed, rounds) % harms.len() as u64)?];
         let (run, told) = once(stage, &cluster, harm, Amount::Some)
             .with_context(|| format!("round {rounds} of seed {seed}: {}", harm.what()))?;

@@ -378,6 +378,7 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             handing_to: None,
             cut: None,
             failovers: 0,
+            left_out: Default::default(),
         }),
         role: Role::Hold,
         server: Default::default(),

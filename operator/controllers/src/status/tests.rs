@@ -8,11 +8,12 @@ use kit::conditions;
 use topology::decision::{ClusterState, MemberState, Plan, Reason, Refusal};
 use topology::gtid::Uuid;
 use topology::observed::{Endpoint, Exposed, Member, Pod};
-use topology::record::Voter;
 use topology::report::{Process, Report, ServerSeen, Trouble, TroubleKind};
-use topology::term::Term;
 
 use super::*;
+use crate::testing::record;
+
+mod paused;
 
 const CREATED: &str = "2026-11-21T12:00:00Z";
 const NOW: &str = "2026-11-21T12:00:41.5Z";
@@ -91,26 +92,6 @@ fn observed() -> Observed {
             ..Exposed::default()
         },
         ..Observed::default()
-    }
-}
-
-fn record(epoch: u64) -> Record {
-    let voter = Voter {
-        incarnation: Some(Uuid::from_bytes([1; 16])),
-        ..Voter::default()
-    };
-    let names = ["orders-0", "orders-1", "orders-2"];
-    Record {
-        identity: Uuid::from_bytes([9; 16]),
-        term: Term { epoch, revision: 4 },
-        primary: "orders-0".into(),
-        is_choosing: false,
-        voters: names.iter().map(|name| ((*name).into(), voter.clone())).collect(),
-        acknowledged_by: 1,
-        wait_for: 1,
-        handing_to: None,
-        cut: None,
-        failovers: 0,
     }
 }
 

@@ -268,6 +268,7 @@ fn report(name: &str, server: &Server, is_receiving: bool) -> Report {
             is_receiving,
             is_applying: true,
             acknowledges: true,
+            is_unreached: false,
             silence_ms: 0,
             failure: None,
         }),

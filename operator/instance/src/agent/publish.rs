@@ -47,9 +47,13 @@ pub(crate) struct Told {
     end: Option<(bool, Exit, ErrorLog)>,
     /// When something came from the source last, and what it was.
     heard: Option<(Instant, u64, topology::gtid::GtidSet)>,
+    /// From whom it is to come.
+    source: String,
     /// The newest heartbeat in the data, and since when.
     beaten: Option<(Instant, u64)>,
     replication: Option<String>,
+    /// The source was reached, or somebody in its place, and answered the last try to connect with an error.
+    is_refused: bool,
 }
 
 impl Told {
@@ -80,6 +84,7 @@ impl Told {
         self.job = None;
         self.beat = None;
         self.heard = None;
+        self.is_refused = false;
         self.replication = None;
     }
 
@@ -133,8 +138,20 @@ impl Told {
                 let is_news = self.heard.as_ref().is_none_or(|(_, heartbeats, received)| {
                     *heartbeats != channel.heartbeats || *received != channel.received
                 });
-                if is_news {
+                // Nobody is silent for longer than it has been asked.
+                let is_another = self.source != channel.source_host;
+                let is_asked_anew = is_another || channel.receiver == Receiver::Off;
+                if is_asked_anew {
+                    self.source.clone_from(&channel.source_host);
+                    self.is_refused = false;
+                }
+                if is_news || is_asked_anew {
                     self.heard = Some((seen.at, channel.heartbeats, channel.received.clone()));
+                }
+                match (channel.receiver, &channel.receiver_failure) {
+                    (Receiver::On, _) => self.is_refused = false,
+                    (_, Some(failure)) => self.is_refused = !is_on_the_way(failure.code),
+                    _ => {}
                 }
                 // Between two tries the server forgets why it failed.
                 match failure(channel) {
@@ -176,10 +193,17 @@ impl Told {
             is_receiving,
             is_applying: channel.is_applier_on,
             acknowledges: is_receiving && facts.semi_sync_replica == Some(true),
+            is_unreached: channel.receiver == Receiver::Connecting && !self.is_refused,
             silence_ms: silence.unwrap_or(0),
             failure: self.replication.as_deref().map(told),
         })
     }
+}
+
+/// Manual, "Client Error Message Reference": no connection came about, or it broke. A server that refuses sends one of
+/// its own errors, and was reached.
+fn is_on_the_way(code: u32) -> bool {
+    matches!(code, 2002 | 2003 | 2005 | 2006 | 2013 | 2055)
 }
 
 fn failure(channel: &Channel) -> Option<String> {

@@ -21,6 +21,7 @@ fn record(epoch: u64, revision: u64) -> Record {
         handing_to: None,
         cut: None,
         failovers: 0,
+        left_out: Default::default(),
         is_choosing: false,
     }
 }

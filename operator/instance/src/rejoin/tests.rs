@@ -84,6 +84,7 @@ fn demoted(cut: &str) -> Assignment {
         wait_for: 1,
         cut: Some(set(cut)),
         failovers: 0,
+        left_out: Default::default(),
     };
     Assignment {
         member: "orders-0".into(),

@@ -40,6 +40,7 @@ pub(crate) fn record(epoch: u64, revision: u64, primary: &Member, wait_for: u16)
         handing_to: None,
         cut: None,
         failovers: 0,
+        left_out: Default::default(),
         is_choosing: false,
     }
 }

@@ -148,6 +148,7 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         is_choosing: true,
         handing_to: None,
         failovers: next.failovers,
+        left_out: next.left_out.clone(),
         ..before.clone()
     };
     found.unless(*next == expected, "a claim changes more than the epoch");
@@ -167,7 +168,41 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         let is_running = report.process == Process::Running && report.server_age_ms == 0;
         is_ours && server.is_open && is_running && writes(report)
     });
-    found.unless(!is_fine, "a primary that serves is given up");
+    let is_cut_off = !next.left_out.is_empty();
+    found.unless(!is_fine || is_cut_off, "a primary that serves is given up");
+    if is_cut_off {
+        left_out(seen, before, next, found);
+    }
+}
+
+/// All but those who say themselves that they cannot reach the primary, and these are enough.
+fn left_out(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    let is_out = |name: &String| next.left_out.contains(name);
+    found.unless(
+        is_out(&before.primary),
+        "others are left out, and the primary is not",
+    );
+    let (out, others): (Vec<&String>, Vec<&String>) = before.voters.keys().partition(|name| is_out(name));
+    found.unless(
+        out.len() == next.left_out.len(),
+        "somebody is left out who is no voter",
+    );
+    for name in &others {
+        let says_so = server(seen, name).is_some_and(|(_, _, server)| {
+            let follows = server.follows.as_ref();
+            let is_away = follows.is_some_and(|follows| follows.is_unreached && !follows.is_receiving);
+            is_away && before.counts(name, server.incarnation)
+        });
+        found.unless(
+            says_so,
+            format!("{name} does not say that it cannot reach the primary"),
+        );
+    }
+    let is_enough = others.len() >= quorum(before) && others.len() > usize::from(before.wait_for);
+    found.unless(
+        is_enough && before.wait_for > 0,
+        "a primary is given up that enough may still reach",
+    );
 }
 
 /// A handover begins or is taken back: nothing else changes.
@@ -247,6 +282,10 @@ fn quorum(record: &Record) -> usize {
 fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let is_same_epoch = next.term.epoch == before.term.epoch && !next.is_choosing;
     found.unless(is_same_epoch, "the claimed epoch changes");
+    found.unless(
+        next.left_out.is_empty(),
+        "somebody is left out of a choice that is made",
+    );
     let is_same_count = (next.acknowledged_by, next.wait_for) == (before.acknowledged_by, before.wait_for);
     found.unless(is_same_count, "acknowledgements change with the choice");
     found.unless(
@@ -286,7 +325,7 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         let all = promised(before, &report.member, &server.executed.union(&server.received));
         let is_older = all.highest(&numbers) < most.highest(&numbers);
         let is_covered = is_older || all.is_subset(&most) || ended_before(before, &all, &most);
-        let is_spared = !writes(report);
+        let is_spared = !writes(report) || before.left_out.contains(&report.member);
         covered += usize::from(is_covered);
         full += usize::from(is_spared && !is_covered);
         let name = &report.member;
@@ -297,7 +336,16 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     }
     found.unless(
         full == 0 || covered >= need,
-        "too few are compared without those who cannot write",
+        "too few are compared without those who are left out",
+    );
+    let is_well = |report: &Report| report.process == Process::Running && report.server_age_ms == 0;
+    let others = still.iter().filter(|(_, report, _)| {
+        let is_out = before.left_out.contains(&report.member);
+        !is_out && is_well(report) && writes(report)
+    });
+    found.unless(
+        !before.left_out.contains(&next.primary) || others.count() < need,
+        "one that is left out is chosen, and the others are enough",
     );
     for (name, voter) in &next.voters {
         let was = before.voters.get(name).and_then(|voter| voter.incarnation);

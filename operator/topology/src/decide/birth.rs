@@ -148,6 +148,7 @@ fn found(spec: &Spec, seen: &Observed, wanted: &BTreeSet<String>) -> Result<(Rec
         wait_for: 0,
         cut: None,
         failovers: 0,
+        left_out: BTreeSet::new(),
     };
     let primary = record.primary.clone();
     Ok((record, Reason::Founding { primary }))
@@ -195,6 +196,7 @@ fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> (Record, Reas
         handing_to: None,
         cut: None,
         failovers: 0,
+        left_out: BTreeSet::new(),
         ..newest.clone()
     };
     let primary = record.primary.clone();

@@ -86,11 +86,13 @@ fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> 
 }
 
 /// Those whose data count and who answer, or may yet. Who has no room is left out if the others are
-/// enough: it could not be opened, and what only it has was never acknowledged.
+/// enough: it could not be opened, and what only it has was never acknowledged. So is a primary that its replicas
+/// could not reach.
 fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
     let voters = scene.record.voters.keys();
-    let roomy = voters.filter(|name| scene.counted(name).is_some() && !scene.cannot_write(name));
-    let can_spare = roomy.count() >= scene.quorum();
+    let is_spare = |name: &str| scene.cannot_write(name) || scene.record.left_out.contains(name);
+    let others = voters.filter(|name| scene.counted(name).is_some() && !is_spare(name));
+    let can_spare = others.count() >= scene.quorum();
     let recorded = scene
         .record
         .voters
@@ -101,7 +103,7 @@ fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
         .map(|(name, _)| name)
         .filter(may_count)
         .map(String::as_str)
-        .filter(move |name| !(can_spare && scene.cannot_write(name)))
+        .filter(move |name| !(can_spare && is_spare(name)))
 }
 
 /// Those who count and follow nobody, in this term: what they have is all that they will have.
@@ -196,6 +198,7 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
     };
     let mut record = scene.record.revised();
     record.is_choosing = false;
+    record.left_out.clear();
     best.name.clone_into(&mut record.primary);
     record.cut = Some(best.all.clone());
     for voter in record.voters.values_mut() {

@@ -1,6 +1,8 @@
 //! Whether the primary is lost, and whether the next epoch may be claimed without it.
 //! Must not take one observer's silence for death: replicas that still hear the primary veto it.
 
+use std::collections::BTreeSet;
+
 use super::cooldown;
 use super::scene::Scene;
 use crate::decision::{Cause, Reason, Refusal};
@@ -13,6 +15,9 @@ const AGENT_SILENCE_MS: u64 = 1_500;
 const STREAM_SILENCE_MS: u64 = 1_500;
 /// All replicas have heard nothing for so long: who has just begun to look need not wait for its own silence.
 const LONG_SILENCE_MS: u64 = 3_000;
+/// A replica has not reached it for so long. It gives a connection up after ten seconds without a packet, and it
+/// has been refused since if it could reach anybody.
+const CUT_OFF_MS: u64 = 12_000;
 /// Its mysqld has not answered its agent for so long.
 pub(super) const ANSWER_LIMIT_MS: u64 = 2_000;
 
@@ -55,6 +60,13 @@ pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal
     record.is_choosing = true;
     record.handing_to = None;
     record.failovers = cooldown::with_one_more(scene.record);
+    // Whatever made it lost: it would be chosen for what it has, and not be reached.
+    if is_cut_off(scene) {
+        // Of nobody else is it known that the new primary and those who acknowledge can be on one side.
+        let others = cut_off(scene);
+        let voters = scene.record.voters.keys().cloned();
+        record.left_out = voters.filter(|name| !others.contains(name.as_str())).collect();
+    }
     Some(Ok((record, Reason::FailingOver { from: primary, cause })))
 }
 
@@ -79,9 +91,39 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
         Process::Running if report.cannot_write() => Some(Cause::VolumeFails),
         Process::Running => {
             let is_hung = report.server_age_ms > ANSWER_LIMIT_MS;
-            (is_hung && !is_heard(scene)).then_some(Cause::Hung)
+            if is_hung {
+                return (!is_heard(scene)).then_some(Cause::Hung);
+            }
+            let is_there = scene.living_primary().is_some();
+            (is_there && is_cut_off(scene)).then_some(Cause::CutOff)
         }
     }
+}
+
+/// So many that count cannot reach it that no commit is acknowledged: as many as know every acknowledged write, and
+/// can be a primary with those who acknowledge.
+fn is_cut_off(scene: &Scene<'_>) -> bool {
+    let wait_for = usize::from(scene.record.wait_for);
+    let need = scene.quorum().max(wait_for + 1);
+    wait_for > 0 && cut_off(scene).len() >= need
+}
+
+/// The replicas that count, could work, and do not reach it.
+fn cut_off<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
+    let address = scene.address(scene.primary());
+    let voters = scene.record.voters.iter();
+    let others = voters.filter(|(name, voter)| *name != scene.primary() && voter.leaving.is_none());
+    let is_cut_off = |name: &&str| {
+        let Some(at) = scene.counted(name).filter(|at| at.report.writes_now()) else {
+            return false;
+        };
+        at.server.follows.as_ref().is_some_and(|follows| {
+            let is_ours = Some(follows.host.as_str()) == address;
+            let is_away = follows.is_unreached && !follows.is_receiving;
+            is_ours && is_away && follows.silence_ms > CUT_OFF_MS
+        })
+    };
+    others.map(|(name, _)| name.as_str()).filter(is_cut_off).collect()
 }
 
 /// What the replicas that count, and are seen, say of their stream from it.

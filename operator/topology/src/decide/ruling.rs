@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::scene::Scene;
 use super::{backlog, cooldown, exposure, failover, handover, quorum, restarts, supply, view};
-use crate::decision::{ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
+use crate::decision::{Cause, ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
 use crate::report::Report;
 
@@ -201,7 +201,11 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     if lost {
         return ClusterState::Blocked;
     }
-    let is_paused = |refusal: &Refusal| matches!(refusal, Refusal::CoolingDown { .. });
+    let is_paused = |refusal: &Refusal| match refusal {
+        // It is there, and its commits wait.
+        Refusal::CoolingDown { cause, .. } => *cause != Cause::CutOff,
+        _ => false,
+    };
     if decision.refused.iter().any(is_paused) {
         decision.because.extend(volumes(scene));
         return ClusterState::PrimaryUnavailable;

@@ -249,6 +249,7 @@ mod tests {
             voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
+            left_out: Default::default(),
             failovers: 0,
             cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
         };

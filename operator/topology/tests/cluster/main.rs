@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod cooldown;
+mod cut_off;
 mod dice;
 mod handovers;
 mod seeds;

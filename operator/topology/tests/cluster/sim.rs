@@ -76,6 +76,8 @@ pub(crate) struct Node {
     /// What else there is to say of it.
     pub(crate) told: Told,
     silence_ms: u64,
+    /// Whom it follows, and for how long.
+    following: Option<(Place, u64)>,
     heard: u64,
     sampled_after: u64,
     report: Option<(Report, u64)>,
@@ -325,7 +327,7 @@ impl Sim {
         for name in &names {
             let node = &self.nodes[name];
             if node.has_pod && !node.is_cut && !node.is_off && node.heard > 0 && !dice.one_in(4) {
-                let report = report(name, node, self.is_receiving(name));
+                let report = report(name, node, (self.is_receiving(name), self.is_unreached(name)));
                 let sampled_after = node.heard;
                 let node = self.nodes.get_mut(name).expect("a node");
                 node.sampled_after = sampled_after;

@@ -87,4 +87,6 @@ pub(crate) enum Fault {
     TermIgnored,
     /// More replicas are counted on before a commit was proved with them.
     NoBarrierForQuorum,
+    /// Who is left out of the choice counts towards its quorum.
+    LeftOutCounted,
 }

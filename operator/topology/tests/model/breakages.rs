@@ -1,4 +1,4 @@
-//! Ten rules broken on purpose: the model must find for each what the rule is there for.
+//! Eleven rules broken on purpose: the model must find for each what the rule is there for.
 //! Must not break anything in the product: electors and agents of the model are given other ears and hands.
 
 use stateright::HasDiscoveries;
@@ -115,4 +115,10 @@ fn a_quorum_that_shrinks_without_a_barrier_is_refused_and_would_lose_a_write() {
     };
     is_refused(Fault::NoBarrierForQuorum, bounds);
     finds(Fault::NoBarrierForQuorum, KEPT, bounds);
+}
+
+#[test]
+fn who_is_left_out_and_counted_all_the_same_is_refused_and_would_lose_a_write() {
+    is_refused(Fault::LeftOutCounted, ALARM);
+    finds(Fault::LeftOutCounted, KEPT, ALARM);
 }

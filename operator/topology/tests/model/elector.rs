@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use topology::check::check;
 use topology::decide::decide;
-use topology::decision::Decision;
+use topology::decision::{Decision, Plan};
 use topology::observed::{Member, Observed, Pod, Spec, Volume};
 use topology::record::Record;
 use topology::watch::Watch;
@@ -40,6 +40,8 @@ pub(crate) struct View {
     pub(crate) heard: Vec<Snap>,
     /// Replicas hear nothing of the primary.
     pub(crate) is_deaf: bool,
+    /// Nor can they reach it, as they say, while the elector hears of it.
+    pub(crate) is_cut_off: bool,
     /// The elector begins with this look: nothing is known of the order of events.
     pub(crate) is_new: bool,
 }
@@ -129,6 +131,15 @@ impl Elector {
                 record.acknowledged_by = before.acknowledged_by;
             }
         }
+        if self.fault == Fault::LeftOutCounted
+            && !before.left_out.is_empty()
+            && let Some(next) = chosen_too_soon(before, seen)
+        {
+            decision.plan = Plan {
+                record: Some(next),
+                ..Plan::default()
+            };
+        }
         let Some(next) = &mut decision.plan.record else {
             return;
         };
@@ -156,6 +167,27 @@ impl Elector {
     }
 }
 
+/// The longest history of those who hold still and are not left out, as soon as all who hold still are enough.
+fn chosen_too_soon(before: &Record, seen: &Observed) -> Option<Record> {
+    let still = seen.members.iter().filter_map(|(name, member)| {
+        let report = member.report.as_ref().filter(|_| member.is_connected)?;
+        let server = report.server.as_ref()?;
+        let is_still = report.is_settled && report.assignment.as_ref()?.term() == before.term;
+        (is_still && before.counts(name, server.incarnation)).then_some((name, server))
+    });
+    let still: Vec<_> = still.collect();
+    let is_enough = still.len() + usize::from(before.acknowledged_by) >= before.voters.len();
+    let others = still.iter().filter(|(name, _)| !before.left_out.contains(*name));
+    let sets = others.map(|(name, server)| (*name, server.executed.union(&server.received)));
+    let (name, set) = sets.max_by_key(|(_, set)| set.count()).filter(|_| is_enough)?;
+    let mut record = before.revised();
+    record.is_choosing = false;
+    record.left_out.clear();
+    record.primary.clone_from(name);
+    record.cut = Some(set);
+    Some(record)
+}
+
 /// Everything a new volume says is believed to be said by the one that was recorded.
 fn with_recorded_incarnations(seen: &Observed, record: &Record) -> Observed {
     let mut seen = seen.clone();
@@ -180,7 +212,11 @@ fn observed(view: &View, instances: u16, pool: &Pool) -> Observed {
     let silence_ms = if view.is_deaf { SILENCE_MS } else { 0 };
     let mut watch = Watch::default();
     for snap in &view.heard {
-        let report = pool.report(snap, silence_ms);
+        let mut report = pool.report(snap, silence_ms);
+        let server = report.server.as_mut().filter(|_| view.is_cut_off);
+        if let Some(follows) = server.and_then(|server| server.follows.as_mut()) {
+            (follows.is_receiving, follows.is_unreached) = (false, true);
+        }
         // Every report is younger than what came before it: it was sampled after the last ping.
         watch.heard(&report, 0);
         let member = seen.members.get_mut(&report.member).expect("a member");

@@ -228,6 +228,7 @@ fn seen(server: &SnapServer, silence_ms: u64) -> ServerSeen {
             is_receiving: server.is_receiving,
             is_applying: true,
             acknowledges: true,
+            is_unreached: false,
             silence_ms,
             failure: None,
         }),

@@ -7,7 +7,8 @@ use crate::pool::{Pool, Snap};
 use crate::state::{Late, State};
 
 /// Of each member the report of this moment, or one that is late; of any of them nothing.
-pub(crate) fn views(state: &State, pool: &Pool, is_all_seen: bool) -> Vec<View> {
+/// With `may_be_cut_off` also those in which replicas cannot reach a primary that the elector hears of.
+pub(crate) fn views(state: &State, pool: &Pool, is_all_seen: bool, may_be_cut_off: bool) -> Vec<View> {
     let now: Vec<Snap> = (0..)
         .zip(&state.members)
         .map(|(number, member)| member.report(number, &state.members))
@@ -34,6 +35,16 @@ pub(crate) fn views(state: &State, pool: &Pool, is_all_seen: bool) -> Vec<View> 
                 mixed((record, primary), connected, &now, &chosen, &mut views);
             }
         }
+    }
+    if may_be_cut_off {
+        let is_heard = |view: &&View| !view.is_deaf && !view.is_new;
+        let cut_off = views.iter().filter(is_heard).map(|view| View {
+            is_deaf: true,
+            is_cut_off: true,
+            ..view.clone()
+        });
+        let cut_off: Vec<View> = cut_off.collect();
+        views.extend(cut_off);
     }
     views
 }
@@ -74,6 +85,7 @@ fn mixed((record, primary): (u16, u8), connected: u8, now: &[Snap], late: &[Late
         record,
         heard,
         is_deaf: false,
+        is_cut_off: false,
         is_new: false,
     };
     if !is_primary_heard && is_received {

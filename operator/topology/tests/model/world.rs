@@ -135,11 +135,11 @@ impl World {
     }
 
     /// Every step that an elector may take, whatever it sees of what there is to see.
-    fn elections(&self, state: &State) -> Vec<Outcome> {
+    fn elections(&self, state: &State, may_be_cut_off: bool) -> Vec<Outcome> {
         let mut minds = self.minds();
         let Minds { pool, elector } = &mut *minds;
         let mut all = Vec::new();
-        for view in views(state, pool, self.bounds.is_all_seen) {
+        for view in views(state, pool, self.bounds.is_all_seen, may_be_cut_off) {
             for outcome in elector.outcomes(view, pool) {
                 if !all.contains(outcome) {
                     all.push(*outcome);
@@ -203,7 +203,7 @@ impl World {
         if !actions.is_empty() || !state.late.is_empty() || !self.has_quorum(state) {
             return true;
         }
-        let outcomes = self.elections(state);
+        let outcomes = self.elections(state, false);
         let is_at_rest = outcomes.iter().all(|outcome| {
             let is_left = self.is_allowed(state, *outcome).is_some();
             !is_left && !self.is_claim(*outcome)
@@ -262,7 +262,8 @@ impl Model for World {
         self.progress(state, actions);
         self.trouble(state, actions);
         let may_post = state.late.len() < usize::from(self.bounds.late);
-        for outcome in self.elections(state) {
+        let may_be_cut_off = state.alarms < self.bounds.alarms;
+        for outcome in self.elections(state, may_be_cut_off) {
             let Some(action) = self.is_allowed(state, outcome) else {
                 continue;
             };
@@ -414,5 +415,6 @@ fn first_record(bounds: &Bounds) -> Record {
         wait_for,
         cut: Some(GtidSet::new()),
         failovers: 0,
+        left_out: Default::default(),
     }
 }

@@ -119,6 +119,10 @@ fn change(before: Option<&Record>, next: &Record) -> String {
             false => format!("epoch {} begins", next.term.epoch),
         });
     }
+    if !next.left_out.is_empty() {
+        let names: Vec<&str> = next.left_out.iter().map(String::as_str).collect();
+        all.push(format!("{} left out of the choice", names.join(", ")));
+    }
     if before.is_choosing && !next.is_choosing {
         all.push(format!("{} is chosen", next.primary));
     } else if next.primary != before.primary {

@@ -39,6 +39,7 @@ fn record(epoch: u64, primary: &str) -> Record {
         wait_for: 1,
         cut: None,
         failovers: 0,
+        left_out: Default::default(),
     }
 }
 

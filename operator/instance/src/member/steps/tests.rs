@@ -73,6 +73,7 @@ fn just_started(role: Role) -> Case {
         handing_to: None,
         cut: None,
         failovers: 0,
+        left_out: Default::default(),
     };
     Case {
         assignment: Assignment {

@@ -38,6 +38,15 @@ impl Sim {
         self.source(name).is_some() || is_waiting
     }
 
+    /// Nobody answers where its source is to be.
+    pub(super) fn is_unreached(&self, name: &str) -> bool {
+        let source = self.nodes[name].server.follows.as_ref();
+        source.is_some_and(|source| {
+            let source = &source.member;
+            !self.nodes[source].is_up() || self.is_quiet(name, source)
+        })
+    }
+
     /// Another server at its source's address than its orders speak of, now or before.
     pub(super) fn stranger(&self, name: &str, order: &Assignment) -> Option<Uuid> {
         let server = &self.nodes[name].server;
@@ -52,6 +61,14 @@ impl Sim {
 
     pub(super) fn replicate(&mut self, dice: &mut Dice) {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for node in self.nodes.values_mut() {
+            let source = node.server.follows.clone();
+            node.following = source.map(|source| {
+                let before = node.following.as_ref().filter(|(before, _)| *before == source);
+                let ms = before.map_or(0, |(_, ms)| ms + 500);
+                (source, ms)
+            });
+        }
         for name in &names {
             if self.nodes[name].server.follows.is_none() {
                 // Whoever it follows next, it has not been heard yet.

@@ -28,7 +28,7 @@ fn unapplied(all: &GtidSet, count: u64) -> GtidSet {
     set
 }
 
-pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
+pub(super) fn report(name: &str, node: &Node, (is_receiving, is_unreached): (bool, bool)) -> Report {
     let server = &node.server;
     let unapplied = unapplied(&server.executed, node.told.unapplied);
     let seen = server
@@ -50,7 +50,11 @@ pub(super) fn report(name: &str, node: &Node, is_receiving: bool) -> Report {
                 is_receiving: is_receiving && node.told.failure.is_none(),
                 is_applying: true,
                 acknowledges: true,
-                silence_ms: node.silence_ms,
+                is_unreached: is_unreached && !is_receiving,
+                // Nobody else is silent for longer than it has been followed.
+                silence_ms: node
+                    .silence_ms
+                    .min(node.following.as_ref().map_or(0, |(_, ms)| *ms)),
                 failure: node.told.failure.clone(),
             }),
             lag_ms: Some(node.told.lag_ms),
