@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ground::spec::checkout;
+use jiff::Timestamp;
 
 use crate::stage::{Stage, wait_until};
 
@@ -51,6 +52,13 @@ pub fn holder(stage: &Stage) -> Result<String> {
     let lease = stage.get(&format!("lease holdfast-controller -n {NAMESPACE}"))?;
     let holder = lease["spec"]["holderIdentity"].as_str();
     Ok(holder.unwrap_or_default().to_owned())
+}
+
+/// When the lease was renewed last, by the clock of its holder.
+pub fn renewed(stage: &Stage) -> Result<Timestamp> {
+    let lease = stage.get(&format!("lease holdfast-controller -n {NAMESPACE}"))?;
+    let renewed = lease["spec"]["renewTime"].as_str();
+    Ok(renewed.context("the lease was never renewed")?.parse()?)
 }
 
 /// Makes all controllers' Pods anew: a container that ended often is started again only after minutes.
