@@ -15,8 +15,10 @@ mod platform;
 mod policy;
 mod room;
 mod rows_data;
+mod rows_five;
 mod rows_late;
 mod rows_members;
+mod rows_volumes;
 mod rows_work;
 pub mod scrutiny;
 mod switchover;
@@ -266,8 +268,20 @@ pub const ALL: &[Story] = &[
         rows_data::used_and_written,
     ),
     long(
+        "the volume of the primary lost under load loses nothing",
+        rows_volumes::volume_lost,
+    ),
+    long(
+        "the volume of the primary set back to an older copy loses nothing",
+        rows_volumes::set_back,
+    ),
+    long(
         "Services change late, and passwords in the middle of a failover",
         rows_late::services_and_passwords,
+    ),
+    long(
+        "five members: the primary dies as they are added, then two die, then a third",
+        rows_five::scaled_and_killed,
     ),
     long(
         "certificates are renewed under load without a restart",

@@ -1,0 +1,173 @@
+//! Stories of rows of docs/failures.md that take five members: on a proving ground of five nodes of their own.
+//! Must not touch the ground that the other stories play on, and leaves nothing of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ground::faults::{Fault, Injected};
+use ground::ground::Ground;
+use ground::shell::{Cmd, cmd};
+
+use super::rows_members::says;
+use crate::cluster::{Cluster, is_said};
+use crate::load::{self, Load};
+use crate::operator;
+use crate::stage::{Stage, claim, wait_until};
+
+const NAME: &str = "five";
+const NET: &str = "10.94.0.0/16";
+/// Five servers on one machine start slowly.
+const FIVE_WITHIN: Duration = Duration::from_secs(400);
+const WITHIN: Duration = Duration::from_secs(120);
+const STILL: Duration = Duration::from_secs(10);
+
+/// Five nodes; taken down again, also when the story fails.
+struct Five(Stage);
+
+fn program(stage: &Stage, args: &[&str]) -> Result<Cmd> {
+    let program = stage.ground()?.paths.program("ground");
+    Ok(cmd(program, ["--name", NAME]).args(args))
+}
+
+impl Five {
+    fn up(stage: &Stage) -> Result<Self> {
+        program(stage, &["down"])?.run()?;
+        program(stage, &["up", "--nodes", "5", "--net", NET])?.run()?;
+        let five = Self(Stage::on_ground(Ground::open(NAME)?, stage.images.clone()));
+        operator::installed(&five.0)?;
+        // One on each node: whichever three are lost, somebody leads.
+        let line = format!(
+            "scale deployment holdfast -n {} --replicas=5",
+            operator::NAMESPACE
+        );
+        five.0.k(&line).run()?;
+        wait_until("a controller on each node", WITHIN, || {
+            let deployment = five
+                .0
+                .get(&format!("deployment holdfast -n {}", operator::NAMESPACE))?;
+            Ok(deployment["status"]["readyReplicas"] == 5)
+        })?;
+        Ok(five)
+    }
+
+    fn down(&self) -> Result<()> {
+        program(&self.0, &["down"])?.run()
+    }
+}
+
+impl Drop for Five {
+    fn drop(&mut self) {
+        if let Err(error) = self.down() {
+            eprintln!("failed to take the ground of five nodes down: {error:#}");
+        }
+    }
+}
+
+fn power_off(stage: &Stage, unit: &str) -> Result<Injected> {
+    let unit = unit.to_owned();
+    Fault::UnitDown { unit }.inject(stage.ground()?)
+}
+
+/// Row 43, then row 46, of one cluster.
+pub(super) fn scaled_and_killed(stage: &Stage) -> Result<String> {
+    let five = Five::up(stage)?;
+    let stage = &five.0;
+    let mut cluster = Cluster {
+        namespace: "five",
+        memory: "640Mi",
+        ..Cluster::default()
+    };
+    cluster.healthy(stage)?;
+    let three = cluster.clone();
+    cluster.instances = 5;
+    // The judge asks the status who is a member.
+    let load = Load::at_most(stage, &three, Some(40))?;
+    let scaled = dies_while_scaling(stage, &cluster, &load)?;
+    let two = two_and_a_third(stage, &cluster, &load)?;
+    let told = load::clean(&load.judge()?)?;
+    Ok(format!("{scaled}; {two}; {told}"))
+}
+
+/// The primary dies after the new members are on record and before they count.
+fn dies_while_scaling(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let unit = cluster.node(stage, &before.0)?;
+    cluster.apply(stage)?;
+    let record = format!(
+        "get configmap {}-record -n {} -o jsonpath={{.data.record}}",
+        cluster.name, cluster.namespace
+    );
+    wait_until("the new members are on record", WITHIN, || {
+        Ok(stage.k(&record).output()?.contains("orders-4"))
+    })?;
+    let power = power_off(stage, &unit)?;
+    let words = ["Blocked", "3 members with their data are needed", "missing"];
+    let blocked = cluster.wait(stage, "Blocked: nobody can take over", |object| {
+        says(object, &words)
+    })?;
+    load.stands_still(STILL)?;
+    let object = cluster.get(stage)?;
+    claim(
+        says(&object, &words),
+        format!("as long as it is away: {}", object["status"]),
+    )?;
+    power.heal()?;
+    let wrote = load.writes(50)?;
+    cluster.wait_healthy_within(stage, FIVE_WITHIN)?;
+    let after = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    claim(
+        before == after,
+        format!("{} goes on: {}", before.0, cluster.told(stage)),
+    )?;
+    Ok(format!(
+        "{} without power as orders-3 and orders-4 were added: Blocked after {:.0} s, nothing acknowledged; writes \
+         {:.0} s after its return, then five members",
+        before.0,
+        blocked.as_secs_f64(),
+        wrote.as_secs_f64()
+    ))
+}
+
+/// Two of five die, primary and a replica, and another takes over; with the third it is Blocked.
+fn two_and_a_third(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let replica = cluster.replica(stage)?;
+    let two = [&before, &replica];
+    let units = two.map(|member| cluster.node(stage, member));
+    let mut faults = Vec::new();
+    for unit in units {
+        faults.push(power_off(stage, &unit?)?);
+    }
+    load.writes(100)?;
+    let after = cluster.primary(stage)?;
+    claim(
+        !two.contains(&&after) && cluster.epoch(stage)? == epoch + 1,
+        format!("one of the other three leads: {}", cluster.told(stage)),
+    )?;
+    cluster.wait(stage, "Degraded, with both names", |object| {
+        says(
+            object,
+            &["Degraded", before.as_str(), replica.as_str(), "not serving"],
+        ) && is_said(object, "PrimaryAvailable", "True")
+    })?;
+    let third = power_off(stage, &cluster.node(stage, &after)?)?;
+    let words = [
+        "Blocked",
+        "3 members with their data are needed",
+        "missing",
+        "QuorumLost",
+    ];
+    cluster.wait(stage, "Blocked without the third", |object| says(object, &words))?;
+    load.stands_still(STILL)?;
+    third.heal()?;
+    let wrote = load.writes(50)?;
+    faults.into_iter().try_for_each(Injected::heal)?;
+    cluster
+        .wait_healthy_within(stage, FIVE_WITHIN)
+        .context("all five are back")?;
+    Ok(format!(
+        "{before} and {replica} of five without power: {after} took over; then {after}, too: Blocked (QuorumLost), \
+         nothing acknowledged; writes {:.0} s after the third's return",
+        wrote.as_secs_f64()
+    ))
+}

@@ -1,0 +1,213 @@
+//! Stories of rows of docs/failures.md: the primary's volume lost, or set back to an older copy in place.
+//! Must not undo by hand what the operator is to cure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ground::faults::{Disk, Fault, Injected};
+use ground::shell::{cmd, words};
+use serde_json::Value;
+
+use super::care::inside;
+use super::endurance::under_load;
+use super::rows_members::says;
+use super::switchover::Asked;
+use crate::cluster::{Cluster, is_said};
+use crate::load::Load;
+use crate::operator;
+use crate::stage::{Stage, claim, wait_until};
+
+const WITHIN: Duration = Duration::from_secs(120);
+const STILL: Duration = Duration::from_secs(10);
+
+/// Row 39: the primary's volume and Pod are taken away at once, without a word to the agent.
+pub(super) fn volume_lost(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "lost-primary",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        let identity = || inside(stage, &cluster, &before, "SELECT @@GLOBAL.server_uuid");
+        let (old, claimed) = (identity()?, uid(stage, &cluster, &before)?);
+        let line = format!(
+            "delete pvc,pod {before} -n {} --force --grace-period=0 --wait=false",
+            cluster.namespace
+        );
+        stage.k(&line).run()?;
+        wait_until("another volume", WITHIN, || {
+            Ok(uid(stage, &cluster, &before)? != claimed)
+        })?;
+        wait_until("another epoch", WITHIN, || Ok(cluster.epoch(stage)? > epoch))
+            .with_context(|| cluster.told(stage))?;
+        load.writes(100)?;
+        let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        claim(
+            after != before && now == epoch + 1,
+            format!("another took over: {}", cluster.told(stage)),
+        )?;
+        cluster.wait_healthy(stage)?;
+        claim(identity()? != old, format!("{before} is made anew"))?;
+        let promotion = &cluster.get(stage)?["status"]["promotions"][0];
+        Ok(format!(
+            "volume and Pod of {before} deleted: {after} took over ({} {}), {before} made anew",
+            promotion["kind"], promotion["reason"]
+        ))
+    })
+}
+
+fn uid(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
+    let object = stage.get(&format!("pvc {member} -n {}", cluster.namespace))?;
+    let uid = object["metadata"]["uid"].as_str();
+    uid.map(str::to_owned).context("the volume has no uid")
+}
+
+/// The volume of a member whose node can lose its power: copied, and set back to the copy.
+struct Snapshot<'a> {
+    stage: &'a Stage,
+    unit: String,
+    file: PathBuf,
+    copy: PathBuf,
+}
+
+impl<'a> Snapshot<'a> {
+    fn of(stage: &'a Stage, cluster: &Cluster<'_>, member: &str) -> Result<Self> {
+        let disk = Disk::of_pod(stage.ground()?, cluster.namespace, member, None)?;
+        let file = disk.file(stage.ground()?)?;
+        Ok(Self {
+            stage,
+            unit: disk.unit,
+            copy: file.with_extension("copy"),
+            file,
+        })
+    }
+
+    /// Without power, and its file in nobody's use.
+    fn power_off(&self) -> Result<Injected> {
+        use std::os::unix::fs::MetadataExt as _;
+        let unit = self.unit.clone();
+        let fault = Fault::UnitDown { unit }.inject(self.stage.ground()?)?;
+        let inode = std::fs::metadata(&self.file)?.ino().to_string();
+        wait_until("its file is free", WITHIN, || {
+            let used = words("losetup --list --noheadings --raw --output BACK-INO").output()?;
+            Ok(!used.lines().any(|line| line.trim() == inode))
+        })?;
+        Ok(fault)
+    }
+
+    fn take(&self) -> Result<()> {
+        cmd("cp", ["--sparse=always"])
+            .args([&self.file, &self.copy])
+            .run()
+    }
+
+    /// In place: the same file, with what it held then.
+    fn set_back(&self) -> Result<()> {
+        cmd("cp", ["--sparse=always"])
+            .args([&self.copy, &self.file])
+            .run()
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.copy);
+    }
+}
+
+/// The role goes to this member, if it does not have it.
+fn led_by(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<u64> {
+    let name = format!("to-{member}-{}", cluster.epoch(stage)?);
+    let spec = format!(", target: {member}, budgetSeconds: 30");
+    Asked::create(stage, cluster, &name, &spec)?.wait("Ready")?;
+    claim(cluster.primary(stage)? == member, format!("{member} leads"))?;
+    cluster.epoch(stage)
+}
+
+fn controllers(stage: &Stage, replicas: u8) -> Result<()> {
+    let line = format!(
+        "scale deployment holdfast -n {} --replicas={replicas}",
+        operator::NAMESPACE
+    );
+    stage.k(&line).run()?;
+    match replicas {
+        0 => wait_until("no controller is left", WITHIN, || {
+            Ok(operator::pods(stage)?.is_empty())
+        })
+        .map(drop),
+        _ => operator::ready(stage),
+    }
+}
+
+/// Row 40: a volume set back to an older copy in place, while the operator looks, and while nobody looks.
+pub(super) fn set_back(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "set-back",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let member = cluster.primary(stage)?;
+        let snapshot = Snapshot::of(stage, &cluster, &member)?;
+        let power = snapshot.power_off()?;
+        snapshot.take()?;
+        power.heal()?;
+        cluster.wait_healthy(stage)?;
+        let epoch = led_by(stage, &cluster, &member)?;
+        load.writes(100)?;
+        let power = snapshot.power_off()?;
+        load.writes(100)?;
+        snapshot.set_back()?;
+        power.heal()?;
+        cluster.wait_healthy(stage)?;
+        let other = cluster.primary(stage)?;
+        claim(
+            other != member && cluster.epoch(stage)? > epoch,
+            format!("another leads: {}", cluster.told(stage)),
+        )?;
+        let unseen = set_back_unseen(stage, &cluster, load, &member, &snapshot)?;
+        Ok(format!(
+            "{member} set back in sight: {other} took over, Healthy; {unseen}"
+        ))
+    })
+}
+
+/// The primary of the record comes back with less than its replicas have: it stays closed until it is made anew.
+fn set_back_unseen(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    load: &Load<'_>,
+    member: &str,
+    snapshot: &Snapshot<'_>,
+) -> Result<String> {
+    let epoch = led_by(stage, cluster, member)?;
+    load.writes(100)?;
+    controllers(stage, 0)?;
+    let power = snapshot.power_off()?;
+    snapshot.set_back()?;
+    power.heal()?;
+    wait_until("its mysqld runs, on older data", WITHIN, || {
+        inside(stage, cluster, member, "SELECT 1").map(|_| true)
+    })?;
+    load.stands_still(STILL)?;
+    controllers(stage, 2)?;
+    let is_closed = |object: &Value| {
+        let primary = &object["status"]["primary"];
+        let is_same = primary["name"] == *member && primary["epoch"] == epoch;
+        is_same
+            && says(object, &["AwaitingReplicas", "commits wait"])
+            && !is_said(object, "PrimaryAvailable", "True")
+    };
+    cluster.wait(stage, "it is closed, and commits wait", is_closed)?;
+    load.stands_still(STILL)?;
+    let object = cluster.get(stage)?;
+    claim(is_closed(&object), format!("it stays so: {}", object["status"]))?;
+    let line = format!("delete pvc,pod {member} -n {} --wait=false", cluster.namespace);
+    stage.k(&line).run()?;
+    load.writes(100)?;
+    let after = cluster.primary(stage)?;
+    claim(after != member, format!("another leads than {member}"))?;
+    Ok(format!(
+        "set back unseen: closed, AwaitingReplicas, nothing acknowledged; its volume deleted: {after} took over"
+    ))
+}
