@@ -32,7 +32,7 @@ pub(super) fn volume_lost(stage: &Stage) -> Result<String> {
         let identity = || inside(stage, &cluster, &before, "SELECT @@GLOBAL.server_uuid");
         let (old, claimed) = (identity()?, uid(stage, &cluster, &before)?);
         let line = format!(
-            "delete pod,pvc {before} -n {} --force --grace-period=0 --wait=false",
+            "delete pvc,pod {before} -n {} --force --grace-period=0 --wait=false",
             cluster.namespace
         );
         stage.k(&line).run()?;
