@@ -226,7 +226,9 @@ impl State {
             return;
         };
         let primary = &self.members[usize::from(pool.record(order.record).primary)];
-        self.is_wasteful |= self.members[usize::from(member)].log.is_within(&primary.log);
+        // One without data copies those of a primary that has some of its own: mysqld is sent nothing that it wrote itself.
+        let log = &self.members[usize::from(member)].log;
+        self.is_wasteful |= *log != Log::default() && log.is_within(&primary.log);
         let donor = self.members[usize::from(donor)];
         let log = match is_whole && !donor.is_source() {
             true => donor.log,

@@ -21,7 +21,7 @@ pub(crate) const KEPT: &str = "what was acknowledged or read is on the primary";
 pub(crate) const ONE_WRITER: &str = "one member acknowledges in an epoch";
 pub(crate) const ONE_HISTORY: &str = "the primary's history is that of every epoch before";
 pub(crate) const CHECKED: &str = "every plan passes its check";
-pub(crate) const THRIFTY: &str = "no data are copied anew that the primary has too";
+pub(crate) const THRIFTY: &str = "nobody with data copies anew what it could be sent";
 pub(crate) const HEALTHY: &str =
     "with a quorum and nothing left to do, the primary is open and nobody has diverged";
 pub(crate) const ONE_FAILOVER: &str = "a failover finishes";
