@@ -133,7 +133,7 @@ pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let harms = Harm::value_variants();
     let mut rounds = 0_u64;
     while begun.elapsed() < Duration::from_secs(u64::from(minutes) * 60) {
-        if rounds > 0 && rounds % u64::from(FREE) == 0 {
+        if rounds > 0 && rounds.is_multiple_of(u64::from(FREE)) {
             anew(stage, &cluster)?;
         }
         let harm = harms[usize::try_from(mixed(seed, rounds) % harms.len() as u64)?];
