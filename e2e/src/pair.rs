@@ -54,7 +54,7 @@ impl<'a> Pair<'a> {
             stage,
             SOURCE,
             &format!(
-                "CREATE USER repl@'%' IDENTIFIED BY '{PASSWORD}'; GRANT REPLICATION SLAVE ON *.* TO repl@'%'; \
+                "CREATE USER repl@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO repl@'%'; \
                  SET GLOBAL rpl_semi_sync_source_timeout = 4294967295; SET GLOBAL rpl_semi_sync_source_enabled = ON"
             ),
         )?;

@@ -117,42 +117,11 @@ impl FaultCommand {
                 fault,
             })
         };
-        let net = |net: NetFault| -> Result<Fault> {
+        if let Some(net) = self.net() {
             net.check(ground.spec())?;
-            Ok(Fault::Net(net))
-        };
+            return Ok(Fault::Net(net));
+        }
         match self {
-            Self::Cut {
-                unit,
-                from,
-                direction,
-            } => net(NetFault::Cut {
-                unit,
-                from,
-                direction,
-            }),
-            Self::Port {
-                unit,
-                port,
-                from,
-                direction,
-            } => net(NetFault::Port {
-                unit,
-                port,
-                from,
-                direction,
-            }),
-            Self::Loss { unit, percent } => net(NetFault::Loss { unit, percent }),
-            Self::Slow {
-                unit,
-                kbit_per_second,
-                queue_ms,
-            } => net(NetFault::Slow {
-                unit,
-                kbit_per_second,
-                queue_ms,
-            }),
-            Self::Delay { unit, delay_ms } => net(NetFault::Delay { unit, delay_ms }),
             Self::NodeDown { unit } => Ok(Fault::UnitDown {
                 unit: known(ground, &unit)?.name(),
             }),
@@ -183,7 +152,50 @@ impl FaultCommand {
                 disk(&args, DiskFault::Slow { bytes_per_second })
             }
             Self::DiskPowerLost(args) => disk(&args, DiskFault::PowerLost),
+            Self::Cut { .. }
+            | Self::Port { .. }
+            | Self::Loss { .. }
+            | Self::Slow { .. }
+            | Self::Delay { .. } => bail!("a fault of the network is none of one pod"),
         }
+    }
+
+    /// A fault of a whole unit's network.
+    fn net(&self) -> Option<NetFault> {
+        Some(match self.clone() {
+            Self::Cut {
+                unit,
+                from,
+                direction,
+            } => NetFault::Cut {
+                unit,
+                from,
+                direction,
+            },
+            Self::Port {
+                unit,
+                port,
+                from,
+                direction,
+            } => NetFault::Port {
+                unit,
+                port,
+                from,
+                direction,
+            },
+            Self::Loss { unit, percent } => NetFault::Loss { unit, percent },
+            Self::Slow {
+                unit,
+                kbit_per_second,
+                queue_ms,
+            } => NetFault::Slow {
+                unit,
+                kbit_per_second,
+                queue_ms,
+            },
+            Self::Delay { unit, delay_ms } => NetFault::Delay { unit, delay_ms },
+            _ => return None,
+        })
     }
 }
 

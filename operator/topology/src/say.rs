@@ -113,6 +113,24 @@ fn of_occasion(why: Occasion) -> &'static str {
     }
 }
 
+fn of_seed(why: SeedReason) -> &'static str {
+    match why {
+        SeedReason::Empty => "it is empty",
+        SeedReason::TooFarBehind => "the primary has purged what it lacks",
+        SeedReason::Diverged => "it has transactions that the primary does not have",
+        SeedReason::Hole => "it lacks transactions that it wrote itself: its volume was set back",
+    }
+}
+
+fn of_restart(parameters: &BTreeSet<String>) -> String {
+    if parameters.is_empty() {
+        return "the primary's Pod is of an older spec, and it hands over when the others are done"
+            .to_owned();
+    }
+    let which = list(parameters);
+    format!("the primary restarts for {which} when the others are done and it has handed over")
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -128,11 +146,10 @@ impl fmt::Display for Reason {
                 at_least,
                 pace,
             } => {
-                let many = of_backlog(*at_least);
+                let (many, pace) = (of_backlog(*at_least), of_pace(*pace));
                 write!(
                     f,
-                    "{member} applies what it received before it opens: {many}{}",
-                    of_pace(*pace)
+                    "{member} applies what it received before it opens: {many}{pace}"
                 )
             }
             Reason::FailingOver { from, cause } => {
@@ -146,13 +163,7 @@ impl fmt::Display for Reason {
             }
             Reason::Joined { members } => write!(f, "{} has caught up and counts", list(members)),
             Reason::Seeding { member, from, why } => {
-                let why = match why {
-                    SeedReason::Empty => "it is empty",
-                    SeedReason::TooFarBehind => "the primary has purged what it lacks",
-                    SeedReason::Diverged => "it has transactions that the primary does not have",
-                    SeedReason::Hole => "it lacks transactions that it wrote itself: its volume was set back",
-                };
-                write!(f, "copying all data from {from} to {member}: {why}")
+                write!(f, "copying all data from {from} to {member}: {}", of_seed(*why))
             }
             Reason::RaisingQuorum { from, to } => {
                 write!(f, "writes will wait for {} instead of {from}", replicas(*to))
@@ -163,28 +174,14 @@ impl fmt::Display for Reason {
             Reason::Adding { members } => write!(f, "adding {}", list(members)),
             Reason::Removing { members } => write!(f, "removing {}", list(members)),
             Reason::Adopting { primary, epoch } => {
-                write!(
-                    f,
-                    "taking over the volumes of an earlier cluster: {primary} is primary in epoch {epoch}"
-                )
+                let of = "taking over the volumes of an earlier cluster";
+                write!(f, "{of}: {primary} is primary in epoch {epoch}")
             }
             Reason::Replacing { member } => write!(f, "making the Pod of {member} anew from today's spec"),
-            Reason::PrimaryRestartPending { parameters } if parameters.is_empty() => f.write_str(
-                "the primary's Pod is of an older spec, and it hands over when the others are done",
-            ),
-            Reason::PrimaryRestartPending { parameters } => {
-                let which = list(parameters);
-                write!(
-                    f,
-                    "the primary restarts for {which} when the others are done and it has handed over"
-                )
-            }
+            Reason::PrimaryRestartPending { parameters } => f.write_str(&of_restart(parameters)),
             Reason::VolumesFull { members } => {
-                write!(
-                    f,
-                    "the volume of {} is full: raise spec.storage.size",
-                    list(members)
-                )
+                let full = list(members);
+                write!(f, "the volume of {full} is full: raise spec.storage.size")
             }
             Reason::VolumesFail { members } => {
                 write!(f, "the volume of {} takes no writes", list(members))
@@ -195,10 +192,8 @@ impl fmt::Display for Reason {
                 write!(f, "commits wait: {all} {follow}, {need} must acknowledge")
             }
             Reason::Forgetting { left } => {
-                write!(
-                    f,
-                    "a failover of more than ten minutes ago is forgotten; {left} still count"
-                )
+                let old = "a failover of more than ten minutes ago";
+                write!(f, "{old} is forgotten; {left} still count")
             }
             Reason::Suspended => {
                 f.write_str("spec.suspend is true: nothing is changed and nothing is failed over")

@@ -346,23 +346,19 @@ fn a_large_transaction_is_cut_off() {
         let lost = logged(&copy).subtract(&losing.cut);
         let began = Instant::now();
         let removed = losing.cuts_back().await;
-        match size < ARCHIVE_MIB {
-            true => losing.is_told(&removed, &lost),
-            false => {
-                is_named(&removed, &lost);
-                let why = removed.left_out.unwrap();
-                println!("{why}");
-                assert!(why.contains("the archive is full"), "{why}");
-                let archived = losing.archived();
-                assert!(!archived.is_empty() && archived.is_subset(&lost) && archived != lost);
-            }
+        if size < ARCHIVE_MIB {
+            losing.is_told(&removed, &lost);
+        } else {
+            is_named(&removed, &lost);
+            let why = removed.left_out.unwrap();
+            assert!(why.contains("the archive is full"), "{why}");
+            let archived = losing.archived();
+            assert!(!archived.is_empty() && archived.is_subset(&lost) && archived != lost);
         }
         losing.follows().await;
         let peak_kib = losing.cluster.members[0].place.agent_peak_kib();
-        println!(
-            "{size} MiB: a replica after {:?}, the agent had {peak_kib} KiB at most",
-            began.elapsed()
-        );
+        let took = began.elapsed();
+        println!("{size} MiB: a replica after {took:?}, the agent had {peak_kib} KiB at most");
         assert!(peak_kib < AGENT_PEAK_LIMIT_KIB);
     });
 }

@@ -347,6 +347,10 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         !before.left_out.contains(&next.primary) || others.count() < need,
         "one that is left out is chosen, and the others are enough",
     );
+    nobody_new(before, next, found);
+}
+
+fn nobody_new(before: &Record, next: &Record, found: &mut Found) {
     for (name, voter) in &next.voters {
         let was = before.voters.get(name).and_then(|voter| voter.incarnation);
         let is_known = voter.incarnation.is_none() || voter.incarnation == was;

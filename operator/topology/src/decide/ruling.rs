@@ -48,16 +48,8 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         None if scene.record.handing_to.is_some() => None,
         None => quorum::next(scene).or_else(|| cooldown::forgotten(scene)),
     };
-    let is_changing_members = matches!(
-        &change,
-        Some((
-            _,
-            Reason::Adding { .. }
-                | Reason::Removing { .. }
-                | Reason::RaisingQuorum { .. }
-                | Reason::LoweringQuorum { .. }
-        ))
-    );
+    let reason = change.as_ref().map(|(_, reason)| reason);
+    let is_changing_members = reason.is_some_and(changes_members);
     if let Some((record, reason)) = change {
         decision.plan.record = Some(record);
         decision.because.push(reason);
@@ -191,6 +183,39 @@ fn volumes(scene: &Scene<'_>) -> impl Iterator<Item = Reason> {
     full.into_iter().chain(failing)
 }
 
+fn changes_members(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Adding { .. }
+            | Reason::Removing { .. }
+            | Reason::RaisingQuorum { .. }
+            | Reason::LoweringQuorum { .. }
+    )
+}
+
+fn is_scaling(scene: &Scene<'_>) -> bool {
+    let is_partly = scene.record.voters.iter().any(|(name, voter)| {
+        let is_new = voter.incarnation.is_none() && voter.leaving.is_none();
+        (!scene.is_wanted(name) && name != scene.primary()) || is_new
+    });
+    is_partly
+        || scene.record.wait_for != scene.spec.sync_replicas
+        || scene.record.acknowledged_by != scene.record.wait_for
+}
+
+fn is_updating(scene: &Scene<'_>, decision: &Decision) -> bool {
+    let mut members = decision.members.iter();
+    decision.plan.replace.is_some()
+        || (restarts::is_any_due(scene)
+            && members.any(|(name, view)| {
+                let report = scene.connected(name).map(|(_, report)| report);
+                let order = report.and_then(|report| report.assignment.as_ref());
+                view.role == MemberRole::Replica
+                    && order.is_some_and(|order| order.server.may_restart)
+                    && !view.is_ready
+            }))
+}
+
 fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
     let lost = decision.refused.iter().any(|refusal| {
         matches!(
@@ -239,24 +264,8 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
         .filter(|(name, view)| wanted.contains(*name) && !view.is_ready)
         .map(|(name, _)| name.clone())
         .collect();
-    let is_scaling = is_changing_members
-        || scene.record.voters.iter().any(|(name, voter)| {
-            let is_new = voter.incarnation.is_none() && voter.leaving.is_none();
-            (!scene.is_wanted(name) && name != scene.primary()) || is_new
-        })
-        || scene.record.wait_for != scene.spec.sync_replicas
-        || scene.record.acknowledged_by != scene.record.wait_for;
-    let is_updating = decision.plan.replace.is_some()
-        || (restarts::is_any_due(scene)
-            && decision.members.iter().any(|(name, view)| {
-                let order = scene
-                    .connected(name)
-                    .and_then(|(_, report)| report.assignment.as_ref());
-                view.role == MemberRole::Replica
-                    && order.is_some_and(|order| order.server.may_restart)
-                    && !view.is_ready
-            }));
-    match (missing.is_empty(), is_scaling, is_updating) {
+    let is_scaling = is_changing_members || is_scaling(scene);
+    match (missing.is_empty(), is_scaling, is_updating(scene, decision)) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,
         (true, ..) => ClusterState::Healthy,
