@@ -82,14 +82,6 @@ impl<'a> Load<'a> {
         Ok(text.lines().filter(is_write).count())
     }
 
-    /// Waits until so many more writes are acknowledged: lines of history grow by errors, too.
-    pub fn writes(&self, more: usize) -> Result<Duration> {
-        let wanted = self.acknowledged()? + more;
-        let what = format!("{more} more writes acknowledged");
-        let waited = wait_until(&what, WITHIN, || Ok(self.acknowledged()? >= wanted));
-        waited.with_context(|| self.cluster.told(self.stage))
-    }
-
     /// Watches that nobody is told that a write is done, from the next moment on in which none is for a while.
     pub fn stands_still(&self, watched: Duration) -> Result<()> {
         let (mut seen, mut since) = (self.acknowledged()?, Instant::now());
@@ -121,13 +113,13 @@ impl<'a> Load<'a> {
         self.wait_lines(self.lines()? + 500)
     }
 
-    /// Waits until so many more writes are acknowledged.
-    pub fn acknowledges(&self, more: usize) -> Result<()> {
+    /// Waits until so many more writes are acknowledged: lines of history grow by errors, too. How long that took.
+    pub fn acknowledges(&self, more: usize) -> Result<Duration> {
         let wanted = self.acknowledged()? + more;
         let waited = wait_until(&format!("{more} more acknowledged writes"), WITHIN, || {
             Ok(self.acknowledged()? >= wanted)
         });
-        waited.map(drop).with_context(|| self.cluster.told(self.stage))
+        waited.with_context(|| self.cluster.told(self.stage))
     }
 
     /// Lets it write some more, stops it, and has it judged, every member too.

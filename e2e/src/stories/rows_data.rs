@@ -58,7 +58,7 @@ fn used_up(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<Stri
         })?;
         let refused = cluster::query(stage, &login, "SELECT 1").is_err();
         claim(refused, "all the while nobody else got in")?;
-        load.writes(100)?;
+        load.acknowledges(100)?;
         let kept = greedy.into_iter().filter_map(|client| client.join().ok());
         let kept = kept.filter(Result::is_ok).count();
         claim(kept > 0, "who was in stayed in")?;
@@ -91,7 +91,7 @@ fn written_to(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<S
     })?;
     wait_until("all its data are made anew", WITHIN, || Ok(identity()? != before))?;
     cluster.wait_healthy(stage)?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let left = inside(
         stage,
         cluster,

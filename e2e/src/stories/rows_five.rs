@@ -112,7 +112,7 @@ fn dies_while_scaling(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> 
         format!("as long as it is away: {}", object["status"]),
     )?;
     power.heal()?;
-    let wrote = load.writes(50)?;
+    let wrote = load.acknowledges(50)?;
     cluster.wait_healthy_within(stage, FIVE_WITHIN)?;
     let after = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
@@ -138,7 +138,7 @@ fn two_and_a_third(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
     for unit in units {
         faults.push(power_off(stage, &unit?)?);
     }
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let after = cluster.primary(stage)?;
     claim(
         !two.contains(&&after) && cluster.epoch(stage)? == epoch + 1,
@@ -160,7 +160,7 @@ fn two_and_a_third(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
     cluster.wait(stage, "Blocked without the third", |object| says(object, &words))?;
     load.stands_still(STILL)?;
     third.heal()?;
-    let wrote = load.writes(50)?;
+    let wrote = load.acknowledges(50)?;
     faults.into_iter().try_for_each(Injected::heal)?;
     cluster
         .wait_healthy_within(stage, FIVE_WITHIN)

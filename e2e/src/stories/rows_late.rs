@@ -131,7 +131,7 @@ fn services_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     let refused = cluster.query(stage, "primary", "INSERT INTO direct VALUES (2)");
     let refused = refused.err().context("the old primary took a write")?;
     drop(held);
-    let took = load.writes(100)?;
+    let took = load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     Ok(format!(
         "the Service held back for {} s: {after} open ({state}), whoever came to {before} was refused: {}; 100 writes \
@@ -164,7 +164,7 @@ fn application_rotated(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) ->
     // "second-of-a-story"
     change(stage, cluster, "app", "password", "c2Vjb25kLW9mLWEtc3Rvcnk=")?;
     let (before, after) = moved(stage, cluster)?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let took = wait_until("the new password is good", WITHIN, || {
         cluster.query(stage, "primary", "SELECT 1").map(|_| true)
     })?;
@@ -208,7 +208,7 @@ fn replication_changed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) ->
     load.stands_still(STILL)?;
     let after = cluster.primary(stage)?;
     change(stage, cluster, "internal", "replication", &was)?;
-    let took = load.writes(100)?;
+    let took = load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     Ok(format!(
         "another replication password by hand as {before} died: {after} chosen and closed, AwaitingReplicas, Access \

@@ -90,7 +90,7 @@ fn sees_nobody(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<
     let told = cluster.wait(stage, "the operator says that it sees nobody", |object| {
         says(object, &words)
     })?;
-    load.writes(400)?;
+    load.acknowledges(400)?;
     let object = cluster.get(stage)?;
     claim(
         says(&object, &words),
@@ -118,7 +118,7 @@ fn without_api_server(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> 
     let power = Fault::UnitDown { unit: unit.clone() }.inject(ground)?;
     load.stands_still(WATCHED)?;
     api.heal()?;
-    let took = load.writes(100)?;
+    let took = load.acknowledges(100)?;
     let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
         before != after && now == epoch + 1,
@@ -161,14 +161,14 @@ fn lost_on_the_way(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
     let cuts = cuts.collect::<Result<Vec<_>>>()?;
     load.stands_still(ACKNOWLEDGEMENTS_LOST)?;
     cuts.into_iter().try_for_each(Injected::heal)?;
-    let took = load.writes(100)?;
+    let took = load.acknowledges(100)?;
     let losses = others.iter().map(|unit| {
         let unit = unit.clone();
         let percent = LOSS_PERCENT;
         Fault::Net(NetFault::Loss { unit, percent }).inject(ground)
     });
     let losses = losses.collect::<Result<Vec<_>>>()?;
-    load.writes(400)?;
+    load.acknowledges(400)?;
     losses.into_iter().try_for_each(Injected::heal)?;
     cluster.wait_healthy(stage)?;
     let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
@@ -209,7 +209,7 @@ fn chosen_alone(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result
         format!("it stays closed: {}", object["status"]),
     )?;
     cut.heal()?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let after = cluster.primary(stage)?;
     power.heal()?;
     Ok(format!(
@@ -253,7 +253,7 @@ fn pinned_while(
         })?;
         let begun = Instant::now();
         let (fault, lasts) = harm(stage, &unit)?;
-        load.writes(100)?;
+        load.acknowledges(100)?;
         let after = cluster.primary(stage)?;
         claim(before != after, format!("another leads than {before}"))?;
         wait_until("it lasts", WITHIN, || Ok(begun.elapsed() >= lasts))?;
@@ -264,7 +264,7 @@ fn pinned_while(
         Ok((answer, format!("{after} took over from {before} on {unit}")))
     })?;
     let error = answer.err().context("the second write was told to be done")?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     let second = format!("SELECT COUNT(*) FROM pinned WHERE id = {}", id + 1);
     let kept = cluster.query(stage, "primary", &second)?;

@@ -41,7 +41,7 @@ pub(super) fn volume_lost(stage: &Stage) -> Result<String> {
         })?;
         wait_until("another epoch", WITHIN, || Ok(cluster.epoch(stage)? > epoch))
             .with_context(|| cluster.told(stage))?;
-        load.writes(100)?;
+        load.acknowledges(100)?;
         let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
         claim(
             after != before && now == epoch + 1,
@@ -154,9 +154,9 @@ pub(super) fn set_back(stage: &Stage) -> Result<String> {
         power.heal()?;
         cluster.wait_healthy(stage)?;
         let epoch = led_by(stage, &cluster, &member)?;
-        load.writes(100)?;
+        load.acknowledges(100)?;
         let power = snapshot.power_off()?;
-        load.writes(100)?;
+        load.acknowledges(100)?;
         snapshot.set_back()?;
         power.heal()?;
         cluster.wait_healthy(stage)?;
@@ -181,7 +181,7 @@ fn set_back_unseen(
     snapshot: &Snapshot<'_>,
 ) -> Result<String> {
     let epoch = led_by(stage, cluster, member)?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     controllers(stage, 0)?;
     let power = snapshot.power_off()?;
     snapshot.set_back()?;
@@ -204,7 +204,7 @@ fn set_back_unseen(
     claim(is_closed(&object), format!("it stays so: {}", object["status"]))?;
     let line = format!("delete pvc,pod {member} -n {} --wait=false", cluster.namespace);
     stage.k(&line).run()?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let after = cluster.primary(stage)?;
     claim(after != member, format!("another leads than {member}"))?;
     Ok(format!(

@@ -102,7 +102,7 @@ fn killed_in_the_middle(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -
         "neither client was told that it is done",
     )?;
     moved(stage, cluster, epoch)?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     let after = cluster.primary(stage)?;
     cluster.wait_healthy(stage)?;
     all_have(stage, cluster, "id,body")?;
@@ -161,7 +161,7 @@ fn opens_when_applied(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> 
         seen(stage, cluster, &chosen)?.starts_with("id,body,late"),
         "it is open with all that it received",
     )?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
@@ -184,7 +184,7 @@ fn chosen_killed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
         !is_said(&object, "PrimaryAvailable", "True"),
         format!("it was not open yet: {}", object["status"]),
     )?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     let (after, now) = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
@@ -249,7 +249,7 @@ fn taken_back(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<S
         ready["reason"] == "TakenBack",
         format!("it was taken back: {}", object["status"]),
     )?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
     claim(
@@ -270,7 +270,7 @@ fn open_for_long(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     claim(!is_done, "the client of the open transaction was cut off")?;
     let after = cluster.primary(stage)?;
     claim(after != before, format!("it is done: {}", object["status"]))?;
-    load.writes(100)?;
+    load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     Ok(format!(
         "a transaction that stays open: {after} took over in {} ms",
