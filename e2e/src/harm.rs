@@ -58,6 +58,15 @@ impl Harm {
         }
     }
 
+    /// Lines of the cluster's spec without which it cannot befall it: a compressed transaction is one event, and is
+    /// never there in part.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::Sending => "  mysql: {parameters: {binlog_transaction_compression: 'OFF'}}\n",
+            _ => "",
+        }
+    }
+
     /// The gap that we mean to keep within, in half of all cases and in 99 of a hundred.
     pub fn goal_ms(self) -> (u64, u64) {
         match self {

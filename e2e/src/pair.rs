@@ -85,6 +85,12 @@ impl<'a> Pair<'a> {
         self.root(stage, REPLICA, &set).map(drop)
     }
 
+    /// Whether transactions of connections to come are compressed: one event each, after its number.
+    pub fn compress(&self, stage: &Stage, is_on: bool) -> Result<()> {
+        let set = format!("SET GLOBAL binlog_transaction_compression = {is_on}");
+        self.root(stage, SOURCE, &set).map(drop)
+    }
+
     /// Applies what the replica received, to its end, and no more.
     pub fn apply_all(&self, stage: &Stage) -> Result<()> {
         self.root(stage, REPLICA, "START REPLICA SQL_THREAD")?;

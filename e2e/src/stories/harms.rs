@@ -33,6 +33,7 @@ fn befallen(stage: &Stage, namespace: &str, harm: Harm) -> Result<String> {
     let cluster = Cluster {
         namespace,
         size: "4Gi",
+        more: harm.needs(),
         ..Cluster::default()
     };
     under_load(stage, &cluster, |load| {

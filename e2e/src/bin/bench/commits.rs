@@ -23,6 +23,8 @@ pub(crate) enum Of {
     Operator,
     /// Two plain servers: the replica syncs its relay log after each event, or each 10,000 as by default.
     Sync,
+    /// The same two, the relay log synced after each event: transactions compressed, or not as by default.
+    Compression,
 }
 
 /// All commits of one kind of round.
@@ -61,7 +63,18 @@ impl Rounds {
 pub(crate) fn measure(stage: &Stage, of: Of, pairs: u32, seconds: u64) -> Result<()> {
     match of {
         Of::Operator => with_and_without(stage, pairs, seconds),
-        Of::Sync => synced_or_not(stage, pairs, seconds),
+        Of::Sync => {
+            let names = ["sync_relay_log=1", "sync_relay_log=10000"];
+            two_servers(stage, pairs, seconds, names, |pair, is_first| {
+                pair.sync_every(stage, if is_first { 1 } else { 10_000 })
+            })
+        }
+        Of::Compression => {
+            let names = ["compressed", "not compressed"];
+            two_servers(stage, pairs, seconds, names, |pair, is_first| {
+                pair.compress(stage, is_first)
+            })
+        }
     }
 }
 
@@ -108,19 +121,26 @@ fn scaled(stage: &Stage, replicas: u32) -> Result<()> {
     .map(drop)
 }
 
-fn synced_or_not(stage: &Stage, pairs: u32, seconds: u64) -> Result<()> {
+/// Two plain servers, with something and without it in turns.
+fn two_servers(
+    stage: &Stage,
+    pairs: u32,
+    seconds: u64,
+    names: [&str; 2],
+    set: impl Fn(&Pair<'_>, bool) -> Result<()>,
+) -> Result<()> {
     let pair = Pair::made(stage, "bench-sync", 1)?;
     let login = pair.login(stage, 0)?;
     for clients in CLIENTS {
-        let (mut synced, mut not) = (Rounds::default(), Rounds::default());
+        let (mut first, mut second) = (Rounds::default(), Rounds::default());
         for _ in 0..pairs {
-            pair.sync_every(stage, 1)?;
-            synced.add(stage, &login, clients, seconds)?;
-            pair.sync_every(stage, 10_000)?;
-            not.add(stage, &login, clients, seconds)?;
+            set(&pair, true)?;
+            first.add(stage, &login, clients, seconds)?;
+            set(&pair, false)?;
+            second.add(stage, &login, clients, seconds)?;
         }
         println!("{clients} clients, {pairs} pairs of rounds of {seconds} s");
-        tell(synced.told("sync_relay_log=1"), not.told("sync_relay_log=10000"));
+        tell(first.told(names[0]), second.told(names[1]));
     }
     pair.servers.remove(stage)
 }

@@ -77,6 +77,7 @@ impl Gap {
         let cluster = Cluster {
             namespace: &namespace,
             size: "4Gi",
+            more: harm.needs(),
             ..Cluster::default()
         };
         cluster.healthy(stage)?;
@@ -126,6 +127,7 @@ pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let cluster = Cluster {
         namespace: "bench-soak",
         size: "8Gi",
+        more: Harm::Sending.needs(),
         ..Cluster::default()
     };
     cluster.healthy(stage)?;

@@ -56,7 +56,7 @@ pub(crate) struct Input<'a> {
 }
 
 /// Options the user may choose otherwise.
-fn sizes(memory_bytes: u64) -> Vec<(&'static str, String)> {
+fn chosen(memory_bytes: u64) -> Vec<(&'static str, String)> {
     let pool = pool_bytes(memory_bytes);
     let is_small = memory_bytes < 2_048 * MIB;
     let redo = match memory_bytes / MIB {
@@ -65,6 +65,9 @@ fn sizes(memory_bytes: u64) -> Vec<(&'static str, String)> {
         _ => 2_048,
     };
     let mut options = vec![
+        // A transaction is one event after its number, where it is four or more otherwise: a replica syncs its relay
+        // log after each event, and acknowledges after the last.
+        ("binlog_transaction_compression", "ON".to_owned()),
         ("innodb_buffer_pool_size", pool.to_string()),
         ("innodb_redo_log_capacity", (redo * MIB).to_string()),
         ("innodb_log_buffer_size", (16 * MIB).to_string()),
@@ -195,7 +198,7 @@ pub(crate) fn render(input: &Input<'_>, parameters: &BTreeMap<String, String>) -
     for (name, value) in &fixed {
         line(name, value)?;
     }
-    for (name, value) in sizes(input.server.memory_bytes) {
+    for (name, value) in chosen(input.server.memory_bytes) {
         if !parameters.keys().any(|chosen| spelled(chosen) == name) {
             line(name, &value)?;
         }
@@ -210,8 +213,8 @@ pub(crate) fn render(input: &Input<'_>, parameters: &BTreeMap<String, String>) -
 /// What the option is without the user's word; `None` is mysqld's own default.
 pub(crate) fn default_of(name: &str, memory_bytes: u64) -> Option<String> {
     let name = spelled(name);
-    let mut sizes = sizes(memory_bytes).into_iter();
-    sizes.find(|(known, _)| *known == name).map(|(_, value)| value)
+    let mut options = chosen(memory_bytes).into_iter();
+    options.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 pub(crate) fn spelled(name: &str) -> String {

@@ -128,6 +128,9 @@ fn an_old_primary_that_is_frozen_is_killed() {
 fn a_replica_that_holds_a_part_of_a_transaction_ends_soon_and_has_all_of_it_later() {
     block_on(async {
         let mut cluster = Cluster::new("part", 3).await;
+        // Compressed, a transaction is one event, and comes whole.
+        let mut root = cluster.members[0].place.root().await;
+        root.set("binlog_transaction_compression", "OFF").await.unwrap();
         let mut app = cluster.members[0].place.app("first").await.unwrap();
         app.make_big_table().await.unwrap();
         let mut root = cluster.members[1].place.root().await;
