@@ -69,9 +69,12 @@ use crate::schema;
     validation = Rule::new("!has(self.target) || self.target.startsWith(self.cluster + '-')")
         .message("target must be a member of the cluster: its name, a dash and a number, such as orders-1")
         .field_path(".target"),
-    validation = Rule::new("!self.force || !has(self.target)")
+    validation = Rule::new("!self.force || !has(self.target) || has(self.acceptLossInEpoch)")
         .message("leave target out with force: after a failure the member with the longest history takes over, and no other could without a loss")
         .field_path(".target"),
+    validation = Rule::new("!has(self.acceptLossInEpoch) || (self.force && has(self.target))")
+        .message("acceptLossInEpoch needs force: true and a target: the member that becomes primary although something may be lost")
+        .field_path(".acceptLossInEpoch"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SwitchoverSpec {
@@ -85,9 +88,17 @@ pub struct SwitchoverSpec {
     pub target: Option<String>,
 
     /// Lets a failover happen that failover.policy Manual or a pause holds back. It does nothing to a primary
-    /// that is well, and it never gives up an acknowledged write.
+    /// that is well, and it never gives up an acknowledged write, unless acceptLossInEpoch says so.
     #[serde(default)]
     pub force: bool,
+
+    /// Gives up acknowledged writes: target becomes primary where no choice is safe, that is, where the cluster is
+    /// Blocked because too many members are lost for good or histories differ. Its status says the number to write
+    /// here, whom it could be, and what that loses; in any other epoch this does nothing. Needs force and target.
+    // The largest that every reader of JSON tells from its neighbours.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_loss_in_epoch: Option<i64>,
 
     /// Only says what would be done, or why it cannot be; nothing is changed.
     #[serde(default)]

@@ -23,8 +23,12 @@ pub(crate) enum Act {
     FirstEpoch,
     /// The primary is lost, and the next epoch is claimed.
     FailingOver,
+    /// The same where too few are seen, for whom a person named.
+    ClaimedByHand,
     /// Who is primary of the claimed epoch.
     Chosen,
+    /// The same where no choice was safe: a person did.
+    ChosenByHand,
     /// The primary is to hand over.
     HandingOver,
     /// It stays primary.
@@ -40,7 +44,9 @@ impl Act {
             Act::Adopting => "Adopting",
             Act::FirstEpoch => "FirstEpoch",
             Act::FailingOver => "FailingOver",
+            Act::ClaimedByHand => "ClaimedByHand",
             Act::Chosen => "Chosen",
+            Act::ChosenByHand => "ChosenByHand",
             Act::HandingOver => "HandingOver",
             Act::TakenBack => "TakenBack",
             Act::HandedOver => "HandedOver",
@@ -56,11 +62,21 @@ impl Act {
             });
         };
         let is_new_epoch = next.term.epoch != before.term.epoch;
+        let is_by_hand = next.by_hand.is_some();
         if next.is_choosing {
-            return (is_new_epoch || !before.is_choosing).then_some(Act::FailingOver);
+            let act = if is_by_hand {
+                Act::ClaimedByHand
+            } else {
+                Act::FailingOver
+            };
+            return (is_new_epoch || !before.is_choosing).then_some(act);
         }
         if before.is_choosing {
-            return Some(Act::Chosen);
+            return Some(if is_by_hand {
+                Act::ChosenByHand
+            } else {
+                Act::Chosen
+            });
         }
         if is_new_epoch {
             return Some(match before.handing_to {
@@ -83,6 +99,7 @@ pub(crate) fn recorded(before: Option<&Record>, next: &Record, decision: &Decisi
         // Nobody is chosen yet.
         Act::Adopting | Act::FailingOver => None,
         Act::HandingOver => next.handing_to.as_deref(),
+        Act::ClaimedByHand => next.by_hand.as_ref().map(|named| named.member.as_str()),
         _ => Some(next.primary.as_str()),
     };
     tracing::info!(
@@ -173,6 +190,8 @@ fn reason(refusal: &Refusal) -> Option<Refused> {
         Refusal::RecordLost => Refused::RecordLost,
         Refusal::AwaitingApproval { .. } => Refused::AwaitingApproval,
         Refusal::CoolingDown { .. } => Refused::CoolingDown,
+        // Said beside what is refused.
+        Refusal::LeftToPeople { .. } => return None,
         Refusal::NoSuccessor { .. } | Refusal::HandoverWaits { .. } => return None,
     })
 }
@@ -197,6 +216,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             handing_to: None,
+            by_hand: None,
             cut: None,
             failovers: 0,
             left_out: Default::default(),
@@ -240,6 +260,28 @@ mod tests {
         ] {
             assert_eq!(Act::of(before, next), Some(act), "{before:?} {next:?}");
         }
+    }
+
+    #[test]
+    fn what_a_person_decided_has_names_of_its_own() {
+        let by_hand = |record: Record| Record {
+            by_hand: Some(topology::record::ByHand {
+                member: "orders-2".into(),
+                unheard: Default::default(),
+                given_up: Default::default(),
+            }),
+            ..record
+        };
+        let one = record(1, "orders-0");
+        let claimed = by_hand(choosing(2));
+        let of = |before: &Record, next: &Record| Act::of(Some(before), next);
+        assert_eq!(of(&one, &claimed), Some(Act::ClaimedByHand));
+        assert_eq!(
+            of(&claimed, &by_hand(record(2, "orders-2"))),
+            Some(Act::ChosenByHand)
+        );
+        // Enough came back: it was not needed.
+        assert_eq!(of(&claimed, &record(2, "orders-0")), Some(Act::Chosen));
     }
 
     #[test]

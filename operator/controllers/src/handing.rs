@@ -52,6 +52,7 @@ mod tests {
             primary: "orders-0".into(),
             is_choosing: false,
             handing_to: None,
+            by_hand: None,
             voters: std::collections::BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,

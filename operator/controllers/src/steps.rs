@@ -12,8 +12,9 @@ use crate::cluster_loop::ClusterLoop;
 use crate::exact::Outcome;
 use crate::execute::{self, Flow, Hands, Told};
 use crate::metrics::Failure;
+use crate::paperwork::Notice;
 use crate::pass::{Children, Error};
-use crate::{audit, records, says};
+use crate::{audit, records, says, status};
 
 impl ClusterLoop {
     /// Whether somebody would become something else.
@@ -106,6 +107,9 @@ impl ClusterLoop {
         let (primary, term) = (&next.primary, next.term);
         tracing::info!(%term, primary, is_choosing = next.is_choosing, "recorded");
         audit::recorded(known.record.as_ref(), next, decision);
+        self.hearing
+            .notices
+            .extend(by_hand(known.record.as_ref(), next, decision));
         self.known = Some((written, Instant::now()));
         Ok(Step::Recorded)
     }
@@ -198,4 +202,15 @@ impl Made {
             members: plan.exist.iter().map(version).collect::<Option<Vec<_>>>()?,
         })
     }
+}
+
+/// A person's word was used: a claim that waits for nobody, or a primary that lacks something perhaps.
+fn by_hand(before: Option<&Record>, next: &Record, decision: &Decision) -> Option<Notice> {
+    let is_news = before.is_none_or(|before| before.by_hand != next.by_hand || before.is_choosing);
+    next.by_hand.as_ref().filter(|_| is_news).map(|_| Notice {
+        is_warning: true,
+        reason: "DecidedByHand",
+        action: "Promote".into(),
+        note: status::because(decision),
+    })
 }

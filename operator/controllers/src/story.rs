@@ -17,6 +17,8 @@ pub(crate) struct Story {
     lost_at: Instant,
     cause: Option<Cause>,
     occasion: Option<Occasion>,
+    /// A person chose, where no choice was safe.
+    is_by_hand: bool,
     /// Why, in words.
     because: Option<String>,
     claimed_at: Option<Instant>,
@@ -49,6 +51,7 @@ impl Story {
             lost_at: now,
             cause: None,
             occasion: None,
+            is_by_hand: false,
             because: None,
             claimed_at: None,
             chosen_at: None,
@@ -79,6 +82,7 @@ impl Story {
                 let is_first = self.occasion.replace(self.occasion.unwrap_or(*why)).is_none();
                 is_first && self.cause.is_none()
             }
+            Reason::ByHand { is_done: true, .. } => !std::mem::replace(&mut self.is_by_hand, true),
             _ => false,
         };
         if is_news {
@@ -102,7 +106,10 @@ impl Story {
                 (None, Some(_)) => PromotionKind::Switchover,
                 _ => PromotionKind::Failover,
             },
-            cause: word(self.cause, self.occasion),
+            cause: match self.is_by_hand {
+                true => "ChosenByHand",
+                false => word(self.cause, self.occasion),
+            },
             because: self.because.clone(),
             duration_ms: millis(self.lasted(now)),
             deadline: match self.lasted(now) < deadline {
@@ -183,6 +190,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             handing_to: None,
+            by_hand: None,
             cut: None,
             failovers: 0,
             left_out: Default::default(),

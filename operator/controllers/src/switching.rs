@@ -140,6 +140,10 @@ fn of_spec(asked: &Switchover) -> observed::Switchover {
     observed::Switchover {
         target: asked.spec.target.clone(),
         is_forced: asked.spec.force,
+        accepts_loss_in: asked
+            .spec
+            .accept_loss_in_epoch
+            .and_then(|epoch| u64::try_from(epoch).ok()),
         budget_ms: u64::try_from(asked.spec.budget_seconds).unwrap_or_default() * 1000,
     }
 }
@@ -301,7 +305,8 @@ fn rehearse(
     asked: &Switchover,
     now: Timestamp,
 ) -> Option<Rehearsal> {
-    if record.is_choosing || record.handing_to.is_some() || record.term.epoch == 0 {
+    let is_claimed = record.is_choosing && asked.spec.accept_loss_in_epoch.is_none();
+    if is_claimed || record.handing_to.is_some() || record.term.epoch == 0 {
         return None;
     }
     let spec = Spec {
@@ -330,6 +335,21 @@ fn rehearse(
             format!("{from} follows {to}"),
         ];
         return Some(Rehearsal::Possible { to: Some(to), plan });
+    }
+    if let Some((next, named)) = next.and_then(|next| Some((next, next.by_hand.as_ref()?))) {
+        let (epoch, to, loss) = (next.term.epoch, &named.member, say::of_loss(named));
+        let mut plan = vec![
+            format!("{to} is recorded as primary of epoch {epoch}: {loss} may be lost"),
+            format!("it is opened when {acknowledged} its first transaction"),
+            "whoever comes back with more is copied anew, and what it had is archived on its volume"
+                .to_owned(),
+        ];
+        if next.is_choosing {
+            let first = format!("epoch {epoch} is claimed and everybody who can be reached holds still");
+            plan.insert(0, first);
+        }
+        let to = Some(to.clone());
+        return Some(Rehearsal::Possible { to, plan });
     }
     if next.is_some_and(|next| next.is_choosing) {
         let plan = vec![

@@ -38,6 +38,7 @@ pub(crate) fn record(epoch: u64) -> Record {
         acknowledged_by: 1,
         wait_for: 1,
         handing_to: None,
+        by_hand: None,
         cut: None,
         failovers: 0,
         left_out: Default::default(),

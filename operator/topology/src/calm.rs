@@ -58,6 +58,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             cut: None,
+            by_hand: None,
             failovers: 2,
             left_out: Default::default(),
         };

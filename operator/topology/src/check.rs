@@ -1,6 +1,8 @@
 //! What a plan may never hold, checked by code that did not make it, before it is carried out.
 //! Must not share a line with `decide`, nor trust its reasons.
 
+mod by_hand;
+mod cut_off;
 mod record;
 
 use std::fmt;
@@ -35,7 +37,7 @@ pub fn check(
     }
     match (memory, &plan.record) {
         (None, Some(next)) => record::birth(seen, next, &mut found),
-        (Some(before), Some(next)) => record::change(seen, before, next, &mut found),
+        (Some(before), Some(next)) => record::change(spec, seen, before, next, &mut found),
         (_, None) => {}
     }
     if plan.record.is_some()

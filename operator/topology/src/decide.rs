@@ -3,6 +3,7 @@
 
 mod backlog;
 mod birth;
+mod by_hand;
 mod choosing;
 mod cooldown;
 mod exposure;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::assignment::Assignment;
 use crate::gtid::Uuid;
 use crate::observed::{Exposed, Timestamp};
-use crate::record::Record;
+use crate::record::{ByHand, Record};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -204,6 +204,12 @@ pub enum Reason {
         from: String,
         cause: Cause,
     },
+    /// A person lets the next epoch be claimed for a member, or has made it primary.
+    ByHand {
+        epoch: u64,
+        named: ByHand,
+        is_done: bool,
+    },
     /// It is closed, to make another the primary.
     HandingOver {
         from: String,
@@ -380,6 +386,8 @@ pub enum Refusal {
     HistoryDiverged { one: String, other: String },
     /// The primary cannot be seen; whether it is down is not known.
     PrimaryUnreachable { primary: String },
+    /// What a person can decide where no choice is safe: whom to make primary, and what that loses.
+    LeftToPeople { epoch: u64, choices: Vec<ByHand> },
     /// Volumes hold data of clusters with different identities, or of none that is known.
     MixedVolumes { members: BTreeSet<String> },
     /// There was a primary once, the record of it is gone, and what can be seen is empty.

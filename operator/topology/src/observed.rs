@@ -49,6 +49,9 @@ pub struct Switchover {
     pub is_forced: bool,
     /// For how long writes may be stopped.
     pub budget_ms: u64,
+    /// Where no choice is safe in this epoch, the target becomes primary all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepts_loss_in: Option<u64>,
 }
 
 impl Default for Switchover {
@@ -57,6 +60,7 @@ impl Default for Switchover {
             target: None,
             is_forced: false,
             budget_ms: HANDOVER_LIMIT_MS,
+            accepts_loss_in: None,
         }
     }
 }

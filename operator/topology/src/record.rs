@@ -45,6 +45,21 @@ pub struct Record {
     /// So many failovers are not forgotten yet: the more, the longer the next one waits.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failovers: u16,
+    /// A person named who is primary of this epoch, where no choice was safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
+}
+
+/// A primary that is named by a person, and what may be lost with that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ByHand {
+    pub member: String,
+    /// What only these voters had.
+    pub unheard: BTreeSet<String>,
+    /// What others that were heard have, and this one has not.
+    #[serde(default, skip_serializing_if = "GtidSet::is_empty")]
+    pub given_up: GtidSet,
 }
 
 /// One whose acknowledgements may count.
@@ -93,6 +108,7 @@ impl Record {
     pub fn next_epoch(&self) -> Self {
         let mut next = self.revised();
         next.term.epoch += 1;
+        next.by_hand = None;
         next
     }
 
@@ -165,6 +181,7 @@ mod tests {
                 is_choosing,
                 left_out: BTreeSet::from_iter(is_choosing.then(|| "orders-0".to_owned())),
                 handing_to: Some("orders-1".into()),
+                by_hand: None,
                 voters: BTreeMap::new(),
                 acknowledged_by: 1,
                 wait_for: 2,
@@ -190,6 +207,7 @@ mod tests {
             is_choosing: false,
             left_out: BTreeSet::new(),
             handing_to: None,
+            by_hand: None,
             voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
@@ -234,6 +252,7 @@ mod tests {
             primary: "orders-1".into(),
             is_choosing: false,
             handing_to: None,
+            by_hand: None,
             voters: voters.map(|(name, is)| (name.to_owned(), voter(is))).into(),
             acknowledged_by: 1,
             wait_for: 1,

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::decide::FAILOVERS_LIMIT;
 use crate::decision::{Cause, Hindrance, Occasion, Pace, Reason, Refusal, SeedReason, Unfit, Wait};
+use crate::record::ByHand;
 use crate::report::{Removal, Removed};
 
 fn list(names: &BTreeSet<String>) -> String {
@@ -50,6 +51,11 @@ fn of_time(within_ms: u64) -> String {
     }
 }
 
+fn applying(member: &str, at_least: u64, pace: Pace) -> String {
+    let (many, time) = (of_backlog(at_least), of_pace(pace));
+    format!("{member} applies what it received before it opens: {many}{time}")
+}
+
 fn of_backlog(at_least: u64) -> String {
     match at_least {
         1 => "1 transaction is left".to_owned(),
@@ -77,6 +83,62 @@ fn of_pace(pace: Pace) -> String {
             format!(", no more than {left} at its pace so far")
         }
     }
+}
+
+/// What may be lost with who is named by a person.
+pub fn of_loss(named: &ByHand) -> String {
+    let unheard = match named.unheard.is_empty() {
+        true => String::new(),
+        false => format!("whatever only {} had", list(&named.unheard)),
+    };
+    let given_up = match named.given_up.count() {
+        0 => String::new(),
+        1 => format!("1 transaction ({})", Removed::told(&named.given_up)),
+        count => format!("{count} transactions ({})", Removed::told(&named.given_up)),
+    };
+    match (unheard.is_empty(), given_up.is_empty()) {
+        (true, true) => "nothing that is known".to_owned(),
+        (false, false) => format!("{unheard}, and {given_up}"),
+        _ => format!("{unheard}{given_up}"),
+    }
+}
+
+fn by_hand(epoch: u64, named: &ByHand, is_done: bool) -> String {
+    let (member, loss) = (&named.member, of_loss(named));
+    match is_done {
+        true => format!("{member} is primary of epoch {epoch}, chosen by hand: {loss} may be lost"),
+        false => format!(
+            "epoch {epoch} is claimed by hand, for {member}: if nobody else comes back, {loss} may be lost"
+        ),
+    }
+}
+
+/// The fields of the Switchover that would decide it, and what each choice loses.
+fn left_to_people(f: &mut fmt::Formatter<'_>, epoch: u64, choices: &[ByHand]) -> fmt::Result {
+    let unheard = choices.iter().flat_map(|choice| choice.unheard.iter().cloned());
+    let unheard: BTreeSet<String> = unheard.collect();
+    f.write_str("to decide it by hand")?;
+    if !unheard.is_empty() {
+        let unheard = list(&unheard);
+        write!(
+            f,
+            ", once the data of {unheard} can never come back and certainly no mysqld runs with them any more"
+        )?;
+    }
+    write!(
+        f,
+        ": create a Switchover with force: true, acceptLossInEpoch: {epoch} and "
+    )?;
+    for (n, choice) in choices.iter().enumerate() {
+        let lead = if n == 0 { "" } else { ", or with " };
+        write!(
+            f,
+            "{lead}target: {}, which loses {}",
+            choice.member,
+            of_loss(choice)
+        )?;
+    }
+    Ok(())
 }
 
 fn of_hindrance(why: Hindrance) -> &'static str {
@@ -145,16 +207,15 @@ impl fmt::Display for Reason {
                 member,
                 at_least,
                 pace,
-            } => {
-                let (many, pace) = (of_backlog(*at_least), of_pace(*pace));
-                write!(
-                    f,
-                    "{member} applies what it received before it opens: {many}{pace}"
-                )
-            }
+            } => f.write_str(&applying(member, *at_least, *pace)),
             Reason::FailingOver { from, cause } => {
                 write!(f, "failing over from {from}: {}", of_cause(*cause))
             }
+            Reason::ByHand {
+                epoch,
+                named,
+                is_done,
+            } => f.write_str(&by_hand(*epoch, named, *is_done)),
             Reason::HandingOver { from, to, why } => {
                 write!(f, "{from} hands over to {to}: {}", of_occasion(*why))
             }
@@ -221,6 +282,7 @@ impl fmt::Display for Refusal {
                 f,
                 "{one} and {other} have different histories of the same epoch: no choice between them is safe"
             ),
+            Refusal::LeftToPeople { epoch, choices } => left_to_people(f, *epoch, choices),
             Refusal::PrimaryUnreachable { primary } => {
                 write!(f, "{primary} is primary and cannot be reached; it may still serve, so nobody takes over")
             }

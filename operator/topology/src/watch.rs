@@ -167,6 +167,7 @@ mod tests {
             primary: "orders-0".into(),
             is_choosing: false,
             handing_to: None,
+            by_hand: None,
             voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,

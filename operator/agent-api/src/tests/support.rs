@@ -376,6 +376,7 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             acknowledged_by: 1,
             wait_for: 1,
             handing_to: None,
+            by_hand: None,
             cut: None,
             failovers: 0,
             left_out: Default::default(),

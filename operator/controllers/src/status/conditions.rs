@@ -228,6 +228,10 @@ fn stall(findings: &Findings<'_>) -> Option<Stall> {
 }
 
 fn of_refusal(decision: &Decision) -> Option<Stall> {
+    let by_people = decision
+        .refused
+        .iter()
+        .find(|refusal| matches!(refusal, Refusal::LeftToPeople { .. }));
     decision.refused.iter().find_map(|refusal| {
         let reason = match refusal {
             Refusal::QuorumLost { .. } | Refusal::PrimaryDataLost { .. } | Refusal::RecordLost => {
@@ -238,10 +242,15 @@ fn of_refusal(decision: &Decision) -> Option<Stall> {
             // It may come back by itself.
             Refusal::PrimaryUnreachable { .. }
             | Refusal::CoolingDown { .. }
+            | Refusal::LeftToPeople { .. }
             | Refusal::NoSuccessor { .. }
             | Refusal::HandoverWaits { .. } => return None,
         };
-        let message = refusal.to_string();
+        let by_people = by_people.filter(|_| matches!(reason, Word::QuorumLost | Word::HistoryDiverged));
+        let message = match by_people {
+            Some(by_people) => format!("{refusal}; {by_people}"),
+            None => refusal.to_string(),
+        };
         Some(Stall { reason, message })
     })
 }

@@ -7,6 +7,7 @@ use crds::switchover::{Switchover, SwitchoverState as State, SwitchoverStatus};
 use jiff::{SignedDuration, Timestamp};
 use kit::conditions::{self, Finding, Status};
 use topology::record::Record;
+use topology::say;
 
 use crate::status::whole_seconds;
 
@@ -130,12 +131,23 @@ fn first_in_line(asked: &Switchover, view: &View<'_>, status: &mut SwitchoverSta
 fn with_record(asked: &Switchover, view: &View<'_>, record: &Record, status: &mut SwitchoverStatus) -> Said {
     let target = asked.spec.target.as_deref();
     let epoch = i64::try_from(record.term.epoch).unwrap_or(i64::MAX);
+    let loss_in = asked.spec.accept_loss_in_epoch;
     let Some(from_epoch) = status.from_epoch else {
-        if record.is_choosing {
+        if let Some(other) = loss_in.filter(|other| *other != epoch) {
+            let cluster = &asked.spec.cluster;
+            return said(
+                State::Failed,
+                Word::NotPossible,
+                format!(
+                    "a loss is accepted in epoch {other}, and {cluster} is in epoch {epoch}: look at its status anew"
+                ),
+            );
+        }
+        if record.is_choosing && loss_in.is_none() {
             return pending("a failover is under way");
         }
         status.from = Some(record.primary.clone());
-        if target == Some(&*record.primary) {
+        if target == Some(&*record.primary) && !record.is_choosing {
             status.to.clone_from(&status.from);
             status.duration_ms = Some(0);
             return said(
@@ -159,7 +171,9 @@ fn with_record(asked: &Switchover, view: &View<'_>, record: &Record, status: &mu
             "the cluster is another one by now",
         );
     }
-    if epoch > from_epoch {
+    // It was taken up in a claimed epoch, and decided that.
+    let is_decided = loss_in.is_some() && record.by_hand.is_some() && !record.is_choosing;
+    if epoch > from_epoch || is_decided {
         return after(asked, view, record, status);
     }
     match &record.handing_to {
@@ -217,10 +231,13 @@ fn after(asked: &Switchover, view: &View<'_>, record: &Record, status: &mut Swit
         true => said(
             State::Succeeded,
             Word::Completed,
-            format!(
-                "{primary} takes writes; nobody did for {} ms",
-                promotion.duration_ms
-            ),
+            match &record.by_hand {
+                Some(named) => format!("{primary} takes writes; {} may be lost", say::of_loss(named)),
+                None => format!(
+                    "{primary} takes writes; nobody did for {} ms",
+                    promotion.duration_ms
+                ),
+            },
         ),
         false => said(
             State::Failed,

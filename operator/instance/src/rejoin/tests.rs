@@ -79,6 +79,7 @@ fn demoted(cut: &str) -> Assignment {
         primary: "orders-1".into(),
         is_choosing: false,
         handing_to: None,
+        by_hand: None,
         voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,

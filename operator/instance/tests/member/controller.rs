@@ -38,6 +38,7 @@ pub(crate) fn record(epoch: u64, revision: u64, primary: &Member, wait_for: u16)
         acknowledged_by: wait_for,
         wait_for,
         handing_to: None,
+        by_hand: None,
         cut: None,
         failovers: 0,
         left_out: Default::default(),

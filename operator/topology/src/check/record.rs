@@ -1,10 +1,10 @@
 //! What a change of the record may never do.
 //! Must not share a line with `decide`, nor trust its reasons.
 
-use super::{Found, server};
+use super::{Found, by_hand, cut_off, server};
 use crate::assignment::Role;
 use crate::gtid::{Gtid, GtidSet, Source, Uuid};
-use crate::observed::Observed;
+use crate::observed::{Observed, Spec};
 use crate::record::{Leaving, Record};
 use crate::report::{Process, Report, TroubleKind};
 
@@ -57,7 +57,7 @@ pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
     found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
 }
 
-pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     found.unless(next.identity == before.identity, "the identity changes");
     found.unless(
         next.term.revision == before.term.revision + 1,
@@ -70,10 +70,10 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
     found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
     failovers(before, next, found);
     if before.is_choosing {
-        return choice(seen, before, next, found);
+        return choice(spec, seen, before, next, found);
     }
     if next.is_choosing {
-        return claim(seen, before, next, found);
+        return claim(spec, seen, before, next, found);
     }
     if let Some(to) = before
         .handing_to
@@ -85,6 +85,10 @@ pub(super) fn change(seen: &Observed, before: &Record, next: &Record, found: &mu
     if before.handing_to != next.handing_to {
         return handing(seen, before, next, found);
     }
+    found.unless(
+        next.by_hand == before.by_hand || next.term.epoch != before.term.epoch,
+        "what a person decided is changed",
+    );
     let may_move = next.primary == before.primary || before.term.epoch == 0;
     found.unless(may_move, "the primary moves");
     let proved = server(seen, &before.primary).is_some_and(|(_, report, server)| {
@@ -142,13 +146,14 @@ fn failovers(before: &Record, next: &Record, found: &mut Found) {
 }
 
 /// The next epoch, everything else as it was, and a quorum that can be seen without the primary.
-fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+fn claim(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let expected = Record {
         term: next.term,
         is_choosing: true,
         handing_to: None,
         failovers: next.failovers,
         left_out: next.left_out.clone(),
+        by_hand: next.by_hand.clone(),
         ..before.clone()
     };
     found.unless(*next == expected, "a claim changes more than the epoch");
@@ -158,10 +163,14 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let counted = others.filter(|name| {
         server(seen, name).is_some_and(|(_, _, server)| before.counts(name, server.incarnation))
     });
-    let need = quorum(before);
+    let (counted, need) = (counted.count(), quorum(before));
+    match &next.by_hand {
+        Some(named) => by_hand::claim(spec, seen, before, next, named, found),
+        None => found.unless(counted >= need, "an epoch is claimed that cannot be decided"),
+    }
     found.unless(
-        counted.count() >= need,
-        "an epoch is claimed that cannot be decided",
+        next.by_hand.is_none() || counted < need,
+        "a person's word is used where it is not needed",
     );
     let is_fine = server(seen, &before.primary).is_some_and(|(_, report, server)| {
         let is_ours = before.counts(&before.primary, server.incarnation);
@@ -171,38 +180,8 @@ fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let is_cut_off = !next.left_out.is_empty();
     found.unless(!is_fine || is_cut_off, "a primary that serves is given up");
     if is_cut_off {
-        left_out(seen, before, next, found);
+        cut_off::claim(seen, before, next, found);
     }
-}
-
-/// All but those who say themselves that they cannot reach the primary, and these are enough.
-fn left_out(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
-    let is_out = |name: &String| next.left_out.contains(name);
-    found.unless(
-        is_out(&before.primary),
-        "others are left out, and the primary is not",
-    );
-    let (out, others): (Vec<&String>, Vec<&String>) = before.voters.keys().partition(|name| is_out(name));
-    found.unless(
-        out.len() == next.left_out.len(),
-        "somebody is left out who is no voter",
-    );
-    for name in &others {
-        let says_so = server(seen, name).is_some_and(|(_, _, server)| {
-            let follows = server.follows.as_ref();
-            let is_away = follows.is_some_and(|follows| follows.is_unreached && !follows.is_receiving);
-            is_away && before.counts(name, server.incarnation)
-        });
-        found.unless(
-            says_so,
-            format!("{name} does not say that it cannot reach the primary"),
-        );
-    }
-    let is_enough = others.len() >= quorum(before) && others.len() > usize::from(before.wait_for);
-    found.unless(
-        is_enough && before.wait_for > 0,
-        "a primary is given up that enough may still reach",
-    );
 }
 
 /// A handover begins or is taken back: nothing else changes.
@@ -231,6 +210,7 @@ fn handover(seen: &Observed, before: &Record, next: &Record, to: &str, found: &m
         term: next.term,
         primary: to.to_owned(),
         handing_to: None,
+        by_hand: None,
         cut: next.cut.clone(),
         ..before.clone()
     };
@@ -266,20 +246,20 @@ fn handover(seen: &Observed, before: &Record, next: &Record, to: &str, found: &m
     );
 }
 
-fn writes(report: &Report) -> bool {
+pub(super) fn writes(report: &Report) -> bool {
     let refusing = [TroubleKind::DiskFull, TroubleKind::VolumeFails];
     let mut troubles = report.troubles.iter();
     report.write_age_ms == 0 && !troubles.any(|trouble| refusing.contains(&trouble.kind))
 }
 
-fn quorum(record: &Record) -> usize {
+pub(super) fn quorum(record: &Record) -> usize {
     let acknowledged_by = usize::from(record.acknowledged_by);
     record.voters.len().saturating_sub(acknowledged_by)
 }
 
 /// Enough who count hold still in the claimed term, and none of these has what the chosen one lacks:
 /// whoever is beyond them may have more, and nobody was promised that.
-fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     let is_same_epoch = next.term.epoch == before.term.epoch && !next.is_choosing;
     found.unless(is_same_epoch, "the claimed epoch changes");
     found.unless(
@@ -303,6 +283,9 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         });
     let still: Vec<_> = still.collect();
     let need = quorum(before);
+    if let Some(named) = &next.by_hand {
+        return by_hand::choice(spec, before, next, named, &still, found);
+    }
     found.unless(
         still.len() >= need,
         format!("{} members hold still, {need} must", still.len()),
@@ -338,15 +321,7 @@ fn choice(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
         full == 0 || covered >= need,
         "too few are compared without those who are left out",
     );
-    let is_well = |report: &Report| report.process == Process::Running && report.server_age_ms == 0;
-    let others = still.iter().filter(|(_, report, _)| {
-        let is_out = before.left_out.contains(&report.member);
-        !is_out && is_well(report) && writes(report)
-    });
-    found.unless(
-        !before.left_out.contains(&next.primary) || others.count() < need,
-        "one that is left out is chosen, and the others are enough",
-    );
+    cut_off::choice(before, next, &still, found);
     nobody_new(before, next, found);
 }
 
@@ -360,7 +335,7 @@ fn nobody_new(before: &Record, next: &Record, found: &mut Found) {
 
 /// Of who has not seen the last epoch begin, only what it began with may have been promised; and of what a member
 /// numbered itself that did not lead the last epoch.
-fn promised(before: &Record, name: &str, all: &GtidSet) -> GtidSet {
+pub(super) fn promised(before: &Record, name: &str, all: &GtidSet) -> GtidSet {
     let numbers = Source {
         uuid: before.identity,
         tag: None,

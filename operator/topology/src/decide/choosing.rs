@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::failover::ANSWER_LIMIT_MS;
 use super::scene::{Running, Scene, epoch_of, everything};
-use super::view;
+use super::{by_hand, view};
 use crate::assignment::Role;
 use crate::decision::{ClusterState, Decision, Plan, Reason, Refusal};
 use crate::gtid::GtidSet;
@@ -40,22 +40,12 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         .collect();
     let need = scene.quorum();
     if still.len() < need {
-        let seen = still.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let is_lost = counting(scene).count() < need;
-        match is_lost {
-            true => {
-                let need = u16::try_from(need).unwrap_or(u16::MAX);
-                decision.state = ClusterState::Blocked;
-                decision.refused.push(Refusal::QuorumLost {
-                    seen,
-                    missing: others(scene, &still),
-                    need,
-                });
-            }
-            false => decision.because.push(Reason::WaitingFor {
-                members: others(scene, &still),
-            }),
+        if let Some((record, reason)) = named(scene) {
+            decision.plan.record = Some(record);
+            decision.because.push(reason);
+            return decision;
         }
+        too_few(scene, &still, &mut decision);
         return decision;
     }
     if !waiting.is_empty() {
@@ -67,12 +57,43 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
             decision.plan.record = Some(record);
             decision.because.push(reason);
         }
-        Err(refusal) => {
-            decision.state = ClusterState::Blocked;
-            decision.refused.push(refusal);
-        }
+        Err(refusal) => match named(scene) {
+            Some((record, reason)) => {
+                decision.plan.record = Some(record);
+                decision.because.push(reason);
+            }
+            None => {
+                decision.state = ClusterState::Blocked;
+                decision.refused.push(refusal);
+                decision.refused.extend(advice(scene));
+            }
+        },
     }
     decision
+}
+
+/// Who holds still does not know everything: others are waited for, or nobody is left to wait for.
+fn too_few(scene: &Scene<'_>, still: &[(&str, Running<'_>)], decision: &mut Decision) {
+    let need = scene.quorum();
+    let seen = still.iter().map(|(name, _)| (*name).to_owned()).collect();
+    // Whose agent is not there either is not waited for without a word.
+    let hoped_for = counting(scene).filter(|name| scene.connected(name).is_some());
+    let is_lost = hoped_for.count() < need && !is_named_there(scene, still);
+    match is_lost {
+        true => {
+            let need = u16::try_from(need).unwrap_or(u16::MAX);
+            decision.state = ClusterState::Blocked;
+            decision.refused.push(Refusal::QuorumLost {
+                seen,
+                missing: others(scene, still),
+                need,
+            });
+            decision.refused.extend(advice(scene));
+        }
+        false => decision.because.push(Reason::WaitingFor {
+            members: others(scene, still),
+        }),
+    }
 }
 
 /// Its mysqld said something of late: one that hangs is not waited for.
@@ -108,13 +129,33 @@ fn counting<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
 
 /// Those who count and follow nobody, in this term: what they have is all that they will have.
 fn still<'a>(scene: &'a Scene<'_>) -> Vec<(&'a str, Running<'a>)> {
-    let still = counting(scene).filter_map(|name| {
-        let at = scene.counted(name)?;
-        let order = at.report.assignment.as_ref()?;
-        let holds = order.term() == scene.record.term && order.role == Role::Hold && at.report.is_settled;
-        holds.then_some((name, at))
-    });
+    let still = counting(scene).filter_map(|name| Some((name, holding(scene, name)?)));
     still.collect()
+}
+
+fn holding<'a>(scene: &'a Scene<'_>, name: &str) -> Option<Running<'a>> {
+    let at = scene.counted(name)?;
+    let order = at.report.assignment.as_ref()?;
+    let holds = order.term() == scene.record.term && order.role == Role::Hold && at.report.is_settled;
+    holds.then_some(at)
+}
+
+/// What a person chooses from: everybody who holds still, also who could be spared. Nothing as long as they decide
+/// it themselves, or somebody who answers is still on the way to them.
+fn left_open<'a>(scene: &'a Scene<'_>) -> Option<Vec<(&'a str, Running<'a>)>> {
+    let names = scene.record.voters.keys();
+    let seen =
+        names.filter(|name| scene.counted(name).is_some_and(answers) || holding(scene, name).is_some());
+    let still: Option<Vec<_>> = seen
+        .map(|name| Some((name.as_str(), holding(scene, name)?)))
+        .collect();
+    let still = still?;
+    let is_decided = still.len() >= scene.quorum() && choose(scene, &still).is_ok();
+    (!is_decided).then_some(still)
+}
+
+fn advice(scene: &Scene<'_>) -> Option<Refusal> {
+    by_hand::left_to_people(scene, &left_open(scene)?)
 }
 
 /// It has a transaction that the primary wrote in the last epoch, and the other has not. These come to
@@ -139,18 +180,18 @@ fn series(version: &str) -> (u32, u32) {
 }
 
 /// What one of those who hold still has, and how much of it somebody may have been promised.
-struct History<'a> {
-    name: &'a str,
-    epoch: u64,
-    all: GtidSet,
-    counting: GtidSet,
+pub(super) struct History<'a> {
+    pub(super) name: &'a str,
+    pub(super) epoch: u64,
+    pub(super) all: GtidSet,
+    pub(super) counting: GtidSet,
     series: (u32, u32),
 }
 
 impl<'a> History<'a> {
     /// Whoever has nothing of the last epoch may hold what its cut left out, or what came along through others
     /// that were copied anew since, and a replica what somebody wrote to it: it makes no history longer.
-    fn new(record: &Record, name: &'a str, at: Running<'_>) -> Self {
+    pub(super) fn new(record: &Record, name: &'a str, at: Running<'_>) -> Self {
         let all = everything(at.server);
         let counting = all.subtract(&record.unpromised(at.server.incarnation, &all));
         Self {
@@ -165,6 +206,44 @@ impl<'a> History<'a> {
     fn is_clean(&self) -> bool {
         self.all == self.counting
     }
+}
+
+/// Who is primary of the claimed epoch, and with what it begins.
+fn chosen(scene: &Scene<'_>, name: &str, all: &GtidSet) -> Record {
+    let mut record = scene.record.revised();
+    record.is_choosing = false;
+    record.left_out.clear();
+    record.by_hand = None;
+    name.clone_into(&mut record.primary);
+    record.cut = Some(all.clone());
+    for voter in record.voters.values_mut() {
+        voter.leaving = None;
+    }
+    record
+}
+
+/// Who was named has not been seen to hold still yet, and will be.
+fn is_named_there(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> bool {
+    let named = by_hand::named(scene).filter(|name| scene.counted(name).is_some_and(answers));
+    named.is_some_and(|name| still.iter().all(|(other, _)| *other != name))
+}
+
+/// Where no choice is safe: who was named by a person, if it holds still and could be.
+fn named(scene: &Scene<'_>) -> Option<(Record, Reason)> {
+    let name = by_hand::named(scene)?;
+    let still = left_open(scene)?;
+    let mut choices = by_hand::choices(scene, &still).into_iter();
+    let named = choices.find(|choice| choice.member == name)?;
+    let (_, at) = still.iter().find(|(other, _)| *other == name)?;
+    let mut record = chosen(scene, name, &everything(at.server));
+    record.by_hand = Some(named.clone());
+    let epoch = record.term.epoch;
+    let reason = Reason::ByHand {
+        epoch,
+        named,
+        is_done: true,
+    };
+    Some((record, reason))
 }
 
 /// The longest history of the highest epoch; if several are equal one without anything that nobody was
@@ -196,14 +275,7 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
             other: names.next().unwrap_or_default(),
         });
     };
-    let mut record = scene.record.revised();
-    record.is_choosing = false;
-    record.left_out.clear();
-    best.name.clone_into(&mut record.primary);
-    record.cut = Some(best.all.clone());
-    for voter in record.voters.values_mut() {
-        voter.leaving = None;
-    }
+    let record = chosen(scene, best.name, &best.all);
     let reason = Reason::Opening {
         primary: record.primary.clone(),
         epoch: record.term.epoch,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
-use super::{backlog, cooldown, exposure, failover, handover, quorum, restarts, supply, view};
+use super::{backlog, by_hand, cooldown, exposure, failover, handover, quorum, restarts, supply, view};
 use crate::decision::{Cause, ClusterState, Decision, MemberRole, Occasion, Plan, Reason, Refusal};
 use crate::record::Record;
 use crate::report::Report;
@@ -41,7 +41,11 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
             }
             decision.refused.push(refusal);
         }
-        None => {}
+        None => {
+            if is_claimed_by_hand(scene, &mut decision) {
+                return decision;
+            }
+        }
     }
     let change = match role_moves(scene, &mut decision) {
         Some(change) => Some(change),
@@ -74,6 +78,20 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     };
     decision.wake = wake(scene, &decision);
     decision
+}
+
+/// Too few are seen, and a person named somebody; or what a person could do is told.
+fn is_claimed_by_hand(scene: &Scene<'_>, decision: &mut Decision) -> bool {
+    let Some((record, reasons)) = by_hand::claim(scene, &decision.refused) else {
+        let advice = by_hand::advice(scene, &decision.refused);
+        decision.refused.extend(advice);
+        return false;
+    };
+    decision.state = ClusterState::FailingOver;
+    decision.plan.record = Some(record);
+    decision.because.extend(reasons);
+    decision.refused.clear();
+    true
 }
 
 fn wake(scene: &Scene<'_>, decision: &Decision) -> Option<u64> {

@@ -250,6 +250,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             left_out: Default::default(),
+            by_hand: None,
             failovers: 0,
             cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
         };

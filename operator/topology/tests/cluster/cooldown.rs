@@ -27,7 +27,7 @@ fn refused(sim: &Sim) -> String {
 }
 
 /// With so many failovers behind it, and Healthy.
-fn after(failovers: u16, dice: &mut Dice) -> Sim {
+pub(super) fn after(failovers: u16, dice: &mut Dice) -> Sim {
     let mut sim = Sim::new(3);
     until_healthy(&mut sim, dice, no_trouble);
     for _ in 0..failovers {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// Nobody of one side hears anybody of the other.
-fn part(sim: &mut Sim, one: &BTreeSet<String>) {
+pub(super) fn part(sim: &mut Sim, one: &BTreeSet<String>) {
     let names = sim.names();
     for (name, node) in &mut sim.nodes {
         let others = names
@@ -16,7 +16,7 @@ fn part(sim: &mut Sim, one: &BTreeSet<String>) {
     }
 }
 
-fn heal(sim: &mut Sim) {
+pub(super) fn heal(sim: &mut Sim) {
     for node in sim.nodes.values_mut() {
         node.deaf_to.clear();
     }

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod by_hand;
 mod cooldown;
 mod cut_off;
 mod dice;

@@ -420,6 +420,13 @@ impl Sim {
         }
     }
 
+    /// Whatever this one lacks may be lost from now on.
+    pub(crate) fn forgive(&mut self, name: &str) {
+        let server = &self.nodes[name].server;
+        let all = server.executed.union(&server.received);
+        self.acknowledged = self.acknowledged.intersect(&all);
+    }
+
     pub(crate) fn names(&self) -> BTreeSet<String> {
         self.nodes
             .iter()

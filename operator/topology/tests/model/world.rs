@@ -410,6 +410,7 @@ fn first_record(bounds: &Bounds) -> Record {
         primary: name(0),
         is_choosing: false,
         handing_to: None,
+        by_hand: None,
         voters: voters.collect(),
         acknowledged_by: wait_for,
         wait_for,

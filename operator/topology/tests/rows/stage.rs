@@ -244,6 +244,16 @@ impl Stage {
                 is_forced: true,
                 ..Switchover::default()
             });
+        } else if let Some(rest) = what.strip_prefix("a loss is accepted in epoch ") {
+            let (epoch, target) = rest.split_once(", to make ")?;
+            let target = target.strip_suffix(" primary")?;
+            self.sim.forgive(target);
+            self.sim.spec.switchover = Some(Switchover {
+                target: Some(target.to_owned()),
+                is_forced: true,
+                accepts_loss_in: Some(epoch.parse().ok()?),
+                ..Switchover::default()
+            });
         } else {
             let target = what
                 .strip_prefix("a switchover to ")?

@@ -115,6 +115,7 @@ fn change(before: Option<&Record>, next: &Record) -> String {
     let mut all = vec![format!("{} after {}", next.term, before.term)];
     if next.term.epoch != before.term.epoch {
         all.push(match next.is_choosing {
+            true if next.by_hand.is_some() => format!("epoch {} is claimed, by hand", next.term.epoch),
             true => format!("epoch {} is claimed", next.term.epoch),
             false => format!("epoch {} begins", next.term.epoch),
         });
@@ -124,7 +125,8 @@ fn change(before: Option<&Record>, next: &Record) -> String {
         all.push(format!("{} left out of the choice", names.join(", ")));
     }
     if before.is_choosing && !next.is_choosing {
-        all.push(format!("{} is chosen", next.primary));
+        let how = if next.by_hand.is_some() { ", by hand" } else { "" };
+        all.push(format!("{} is chosen{how}", next.primary));
     } else if next.primary != before.primary {
         all.push(format!("{} is primary", next.primary));
     }

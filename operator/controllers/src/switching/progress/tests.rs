@@ -34,6 +34,7 @@ fn record(epoch: u64, primary: &str) -> Record {
         primary: primary.into(),
         is_choosing: false,
         handing_to: None,
+        by_hand: None,
         voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,
@@ -209,4 +210,55 @@ fn a_dry_run_ends_at_once_and_is_never_active() {
     assert_eq!(follow(&mut refused, &view).1, "NotPossible");
     let mut there = asked(json!({ "target": "orders-0", "dryRun": true }));
     assert_eq!(follow(&mut there, &view).2, "orders-0 is primary already");
+}
+
+#[test]
+fn a_loss_is_accepted_in_one_epoch_only() {
+    let by_hand = |epoch: u64, is_choosing| Record {
+        is_choosing,
+        by_hand: Some(topology::record::ByHand {
+            member: "orders-2".into(),
+            unheard: ["orders-1".to_owned()].into(),
+            given_up: Default::default(),
+        }),
+        ..record(epoch, "orders-2")
+    };
+    let spec = json!({ "force": true, "target": "orders-2", "acceptLossInEpoch": 4 });
+    let mut other = asked(spec.clone());
+    let (state, reason, message) = follow(&mut other, &view(&record(5, "orders-0")));
+    assert_eq!((state, &*reason), (State::Failed, "NotPossible"));
+    assert!(message.contains("orders is in epoch 5"), "{message}");
+    // The quorum is lost in epoch 4: the next is claimed, decided, and told.
+    let promotions = [promotion(5, "orders-2")];
+    let before = record(4, "orders-0");
+    let mut this = asked(spec.clone());
+    this.status = Some(status(&this, &view(&before)));
+    assert!(is_active(&this, &view(&before)));
+    let claimed = by_hand(5, true);
+    assert_eq!(follow(&mut this, &view(&claimed)).0, State::Running);
+    let chosen = by_hand(5, false);
+    let open = View {
+        promotions: &promotions,
+        ..view(&chosen)
+    };
+    let (state, _, message) = follow(&mut this, &open);
+    assert_eq!(state, State::Succeeded);
+    assert!(
+        message.ends_with("whatever only orders-1 had may be lost"),
+        "{message}"
+    );
+    // Histories differ in a claimed epoch: it is decided in this very one.
+    let claimed = Record {
+        is_choosing: true,
+        ..record(4, "orders-2")
+    };
+    let mut this = asked(spec);
+    this.status = Some(status(&this, &view(&claimed)));
+    assert!(is_active(&this, &view(&claimed)));
+    let (promotions, chosen) = ([promotion(4, "orders-2")], by_hand(4, false));
+    let open = View {
+        promotions: &promotions,
+        ..view(&chosen)
+    };
+    assert_eq!(follow(&mut this, &open).0, State::Succeeded);
 }

@@ -71,6 +71,7 @@ fn just_started(role: Role) -> Case {
         acknowledged_by: 1,
         wait_for: 1,
         handing_to: None,
+        by_hand: None,
         cut: None,
         failovers: 0,
         left_out: Default::default(),
