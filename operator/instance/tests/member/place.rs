@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_api::CONTROLLER_NAME;
@@ -78,9 +79,12 @@ fn secret(name: &str) -> String {
     format!("{name}-not-'secret\\")
 }
 
+/// Below those that the kernel gives to whoever connects: such a one may be taken before mysqld asks for it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| 20_000 + GIVEN.fetch_add(1, Ordering::Relaxed) % 10_000);
+    ports.by_ref().take(10_000).find(is_free).unwrap()
 }
 
 /// One member's folder and its agent.
