@@ -143,15 +143,7 @@ impl<'a> Load<'a> {
         if members.len() > 1 {
             args.extend(["--per-member", &list]);
         }
-        let mut judge = program(self.stage, &self.login, "judge", &args)?.into_inner();
-        let out = judge.output().context("failed to start the judge")?;
-        match serde_json::from_slice(&out.stdout) {
-            Ok(verdict) => Ok(verdict),
-            Err(_) => bail!(
-                "the judge could not judge: {}",
-                String::from_utf8_lossy(&out.stderr)
-            ),
-        }
+        judged(self.stage, &self.login, &args)
     }
 }
 
@@ -189,6 +181,19 @@ pub fn commits(stage: &Stage, login: &Login, clients: u32, seconds: u64) -> Resu
     }
     ground::cache::remove(&history)?;
     Ok(took)
+}
+
+/// What the checker says of a history.
+pub(crate) fn judged(stage: &Stage, login: &Login, args: &[&str]) -> Result<Verdict> {
+    let mut judge = program(stage, login, "judge", args)?.into_inner();
+    let out = judge.output().context("failed to start the judge")?;
+    match serde_json::from_slice(&out.stdout) {
+        Ok(verdict) => Ok(verdict),
+        Err(_) => bail!(
+            "the judge could not judge: {}",
+            String::from_utf8_lossy(&out.stderr)
+        ),
+    }
 }
 
 /// The checker, its password in its environment.

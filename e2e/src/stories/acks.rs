@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use checker::verdict::{Kind, Verdict};
 use ground::faults::{Disk, DiskFault, Fault, Injected};
 use ground::probe::Place;
 use ground::spec::Unit;
 use nix::sys::signal::Signal;
 
-use crate::cluster::Login;
 use crate::load;
 use crate::pair::{Pair, REPLICA};
 use crate::stage::{Stage, claim, wait_until};
@@ -74,7 +73,8 @@ fn cut(stage: &Stage, pair: &Pair<'_>) -> Result<Verdict> {
     wait_until("its relay log is applied", WITHIN, || {
         pair.apply_all(stage).map(|()| true)
     })?;
-    let verdict = judged(stage, &pair.login(stage, REPLICA)?, &path);
+    let judged = ["--history", &path, "-o", "json"];
+    let verdict = load::judged(stage, &pair.login(stage, REPLICA)?, &judged);
     ground::cache::remove(&history)?;
     ground::cache::remove(&history.with_extension("log"))?;
     verdict
@@ -85,19 +85,4 @@ fn power_lost(stage: &Stage, pair: &Pair<'_>, index: u8) -> Result<Injected> {
     let disk = Disk::of_pod(ground, pair.servers.namespace, &pair.servers.pod(index), None)?;
     let fault = DiskFault::PowerLost;
     Fault::Disk { disk, fault }.inject(ground)
-}
-
-fn judged(stage: &Stage, login: &Login, history: &str) -> Result<Verdict> {
-    let args = ["--history", history, "-o", "json"];
-    let out = load::program(stage, login, "judge", &args)?
-        .into_inner()
-        .output()
-        .context("failed to start the judge")?;
-    match serde_json::from_slice(&out.stdout) {
-        Ok(verdict) => Ok(verdict),
-        Err(_) => bail!(
-            "the judge could not judge: {}",
-            String::from_utf8_lossy(&out.stderr)
-        ),
-    }
 }

@@ -146,17 +146,22 @@ pub(super) fn scaled(stage: &Stage) -> Result<String> {
     Ok(told.join(", "))
 }
 
+/// Lines of the spec with which five members find nodes: on fewer than five nothing keeps them apart, as no node has
+/// this label.
+pub(super) fn five_somewhere(stage: &Stage) -> Result<&'static str> {
+    Ok(match stage.ground()?.spec().node_units().count() < 5 {
+        true => "  placement: {topologyKey: holdfast.dev/no-such-label}\n",
+        false => "",
+    })
+}
+
 /// Five members wait for two replicas: both counts change while clients write.
 pub(super) fn scaled_to_five(stage: &Stage) -> Result<String> {
     let nodes = stage.ground()?.spec().node_units().count();
     let mut cluster = Cluster {
         namespace: "scaled-to-five",
         memory: "640Mi",
-        // On fewer nodes than members nothing keeps them apart: no node has this label.
-        more: match nodes < 5 {
-            true => "  placement: {topologyKey: holdfast.dev/no-such-label}\n",
-            false => "",
-        },
+        more: five_somewhere(stage)?,
         ..Cluster::default()
     };
     operator::installed(stage)?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::endurance::under_load;
 use super::rows_members::{refusal, says};
 use crate::cluster::{self, Cluster};
+use crate::gate::Gate;
 use crate::load::Load;
 use crate::stage::{Stage, claim, wait_until};
 
@@ -16,75 +17,6 @@ use crate::stage::{Stage, claim, wait_until};
 const HELD_BACK: Duration = Duration::from_secs(30);
 const STILL: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(120);
-const REFUSAL: &str = "held back by a story";
-
-/// While it is there, the API server refuses changes of EndpointSlices in one namespace.
-struct Held<'a> {
-    stage: &'a Stage,
-    name: String,
-}
-
-impl<'a> Held<'a> {
-    fn back(stage: &'a Stage, cluster: &Cluster<'_>) -> Result<Self> {
-        let namespace = cluster.namespace;
-        let held = Self {
-            stage,
-            name: format!("story-{namespace}"),
-        };
-        held.remove()?;
-        let name = &held.name;
-        let policy = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["discovery.k8s.io"], "apiVersions": ["v1"], "resources": ["endpointslices"],
-                    "operations": ["CREATE", "UPDATE"],
-                }]},
-                "matchConditions": [
-                    {"name": "here", "expression": format!("object.metadata.namespace == '{namespace}'")},
-                ],
-                "validations": [{"expression": "false", "message": REFUSAL}],
-            },
-        });
-        let binding = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        });
-        stage.apply(&format!("{policy}\n---\n{binding}\n"))?;
-        wait_until("changes of Services are refused", WITHIN, || {
-            let line = format!(
-                "annotate endpointslice {}-primary -n {namespace} --dry-run=server --overwrite looked=yes",
-                cluster.name
-            );
-            let refused = stage.k(&line).run();
-            Ok(refused.is_err_and(|error| format!("{error:#}").contains(REFUSAL)))
-        })?;
-        Ok(held)
-    }
-
-    fn remove(&self) -> Result<()> {
-        let name = &self.name;
-        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-            self.stage
-                .k(&format!("delete {kind} {name} --ignore-not-found"))
-                .run()?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.remove() {
-            eprintln!("failed to let changes of Services through: {error:#}");
-        }
-    }
-}
 
 /// Row 34, then row 48: both in a failover.
 pub(super) fn services_and_passwords(stage: &Stage) -> Result<String> {
@@ -118,7 +50,7 @@ fn moved(stage: &Stage, cluster: &Cluster<'_>) -> Result<(String, String)> {
 
 /// Another is primary, and the Service leads to who was: its clients are refused, and nobody is told ok.
 fn services_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
-    let held = Held::back(stage, cluster)?;
+    let held = Gate::of_endpoints(stage, cluster.namespace, cluster.name)?;
     let leads = slice(stage, cluster)?;
     let (before, after) = moved(stage, cluster)?;
     load.stands_still(HELD_BACK)?;
@@ -130,7 +62,7 @@ fn services_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     cluster::query(stage, &direct, made).with_context(|| format!("{after} is open, whoever is led there"))?;
     let refused = cluster.query(stage, "primary", "INSERT INTO direct VALUES (2)");
     let refused = refused.err().context("the old primary took a write")?;
-    drop(held);
+    held.open()?;
     let took = load.acknowledges(100)?;
     cluster.wait_healthy(stage)?;
     Ok(format!(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use ground::faults::{Fault, Injected, pod};
 use serde_json::Value;
 
-use super::endurance::under_load;
+use super::endurance::{five_somewhere, under_load};
 use super::switchover::Asked;
 use crate::cluster::{self, Cluster, Login, member_of};
 use crate::load::{self, Load};
@@ -162,29 +162,39 @@ pub(super) fn deleted_while_commits_wait(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     under_load(stage, &cluster, |load| {
-        let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
-        let mut cuts = Vec::new();
-        for replica in replicas(stage, &cluster)? {
-            cuts.push(unheard(stage, &cluster, &primary, &replica)?);
-        }
-        commits_wait(stage, &cluster, &primary)?;
-        let before = load.acknowledged()?;
-        stage
-            .k(&format!(
-                "delete pod {primary} -n {} --wait=false",
-                cluster.namespace
-            ))
-            .run()?;
-        none_acknowledged_until_claimed(stage, &cluster, load, (epoch, before))?;
-        load.acknowledges(SOME)?;
-        let after = cluster.primary(stage)?;
-        claim(after != primary, format!("another leads than {primary}"))?;
-        cuts.into_iter().try_for_each(Injected::heal)?;
-        let removed = removed(stage, &cluster, &primary)?;
+        let (primary, after, removed) = lost_while_commits_wait(stage, &cluster, load, |primary| {
+            let line = format!("delete pod {primary} -n {} --wait=false", cluster.namespace);
+            stage.k(&line).run()
+        })?;
         Ok(format!(
             "the Pod of {primary} deleted while commits waited, none acknowledged; {after} took over; {primary}: {removed}"
         ))
     })
+}
+
+/// No replica hears the primary, commits wait, and then it is lost: none of them is acknowledged, and another leads.
+/// Gives both, and what was removed from the one that was lost.
+fn lost_while_commits_wait(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    load: &Load<'_>,
+    lose: impl FnOnce(&str) -> Result<()>,
+) -> Result<(String, String, String)> {
+    let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
+    let mut cuts = Vec::new();
+    for replica in replicas(stage, cluster)? {
+        cuts.push(unheard(stage, cluster, &primary, &replica)?);
+    }
+    commits_wait(stage, cluster, &primary)?;
+    let before = load.acknowledged()?;
+    lose(&primary)?;
+    none_acknowledged_until_claimed(stage, cluster, load, (epoch, before))?;
+    load.acknowledges(SOME)?;
+    let after = cluster.primary(stage)?;
+    claim(after != primary, format!("another leads than {primary}"))?;
+    cuts.into_iter().try_for_each(Injected::heal)?;
+    let removed = removed(stage, cluster, &primary)?;
+    Ok((primary, after, removed))
 }
 
 /// mysqld of the primary is killed with commits that wait: first nobody can take over, then another does.
@@ -196,20 +206,9 @@ pub(super) fn nobody_else_has(stage: &Stage) -> Result<String> {
     under_load(stage, &cluster, |load| {
         let closed = read_by_nobody(stage, &cluster, load)?;
         cluster.wait_healthy(stage)?;
-        let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
-        let mut cuts = Vec::new();
-        for replica in replicas(stage, &cluster)? {
-            cuts.push(unheard(stage, &cluster, &primary, &replica)?);
-        }
-        commits_wait(stage, &cluster, &primary)?;
-        let before = load.acknowledged()?;
-        stage.kill(cluster.namespace, &primary, "mysqld")?;
-        none_acknowledged_until_claimed(stage, &cluster, load, (epoch, before))?;
-        load.acknowledges(SOME)?;
-        let after = cluster.primary(stage)?;
-        claim(after != primary, format!("another leads than {primary}"))?;
-        cuts.into_iter().try_for_each(Injected::heal)?;
-        let removed = removed(stage, &cluster, &primary)?;
+        let (primary, after, removed) = lost_while_commits_wait(stage, &cluster, load, |primary| {
+            stage.kill(cluster.namespace, primary, "mysqld")
+        })?;
         Ok(format!(
             "{closed}; then {after} took over, and {primary}: {removed}"
         ))
@@ -264,16 +263,11 @@ fn read_by_nobody(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resu
 
 /// Two primaries of five are lost one after the other; the first, with writes of its own, is asked to lead again.
 pub(super) fn two_in_a_row(stage: &Stage) -> Result<String> {
-    let nodes = stage.ground()?.spec().node_units().count();
     let cluster = Cluster {
         namespace: "two-in-a-row",
         instances: 5,
         memory: "640Mi",
-        // On fewer nodes than members nothing keeps them apart: no node has this label.
-        more: match nodes < 5 {
-            true => "  placement: {topologyKey: holdfast.dev/no-such-label}\n",
-            false => "",
-        },
+        more: five_somewhere(stage)?,
         ..Cluster::default()
     };
     operator::installed(stage)?;
