@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ground::spec::checkout;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::stage::{Stage, wait_until};
 
@@ -35,6 +36,23 @@ pub fn ready(stage: &Stage) -> Result<()> {
         let deployment = stage.get(&format!("deployment holdfast -n {NAMESPACE}"))?;
         let is_ready = deployment["status"]["readyReplicas"].as_u64() >= Some(1);
         Ok(is_ready && leader(stage)?.is_some())
+    })
+    .map(drop)
+}
+
+/// As many controllers as said: all of them ready and one leading, or not one process left.
+pub fn scaled(stage: &Stage, replicas: u64) -> Result<()> {
+    stage
+        .k(&format!(
+            "scale deployment holdfast -n {NAMESPACE} --replicas={replicas}"
+        ))
+        .run()?;
+    wait_until(&format!("{replicas} controllers"), READY_WITHIN, || {
+        if replicas == 0 {
+            return Ok(listed(stage)?.is_empty());
+        }
+        let deployment = stage.get(&format!("deployment holdfast -n {NAMESPACE}"))?;
+        Ok(deployment["status"]["readyReplicas"] == replicas && leader(stage)?.is_some())
     })
     .map(drop)
 }
@@ -94,14 +112,19 @@ pub fn on_two_nodes(stage: &Stage) -> Result<BTreeSet<String>> {
 
 /// The controllers' Pods that are not ending.
 pub fn pods(stage: &Stage) -> Result<Vec<String>> {
-    let list = stage.get(&format!("pods -n {NAMESPACE} -l app.kubernetes.io/name=holdfast"))?;
-    let items = list["items"].as_array().context("no list of pods")?;
-    let running = items
+    let pods = listed(stage)?;
+    let running = pods
         .iter()
         .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     Ok(running
         .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
         .collect())
+}
+
+/// All Pods of controllers, the ending ones too.
+fn listed(stage: &Stage) -> Result<Vec<Value>> {
+    let list = stage.get(&format!("pods -n {NAMESPACE} -l app.kubernetes.io/name=holdfast"))?;
+    list["items"].as_array().cloned().context("no list of pods")
 }
 
 /// What the controllers logged.

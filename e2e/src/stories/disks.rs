@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ground::faults::{Disk, DiskFault, Fault, pod};
+use serde_json::Value;
 
 use crate::fixtures::Servers;
 use crate::stage::{Stage, claim, wait_until};
@@ -19,25 +20,84 @@ const SERVER: Servers<'static> = Servers {
 };
 const POD: &str = "db-0";
 
-/// The same on ext4, for what only ext4 can be made to do.
-const EXT4: Servers<'static> = Servers {
-    namespace: "disks-ext4",
-    class: Some("standard-ext4"),
-    ..SERVER
+/// A program that only holds a volume: what breaks under mysqld ends it, and with it what can be looked at.
+struct Holder {
+    namespace: &'static str,
+    class: &'static str,
+}
+
+const HOLDER: Holder = Holder {
+    namespace: "disks-held",
+    class: "standard",
 };
 
-fn fault(stage: &Stage, servers: &Servers<'_>, fault: DiskFault) -> Result<Fault> {
-    let disk = Disk::of_pod(stage.ground()?, servers.namespace, POD, None)?;
+/// On ext4, for what only ext4 can be made to do.
+const EXT4: Holder = Holder {
+    namespace: "disks-ext4",
+    class: "standard-ext4",
+};
+
+impl Holder {
+    fn ready(&self, stage: &Stage) -> Result<()> {
+        stage.namespace(self.namespace)?;
+        let manifest = HOLDER_MANIFEST
+            .replace("{image}", &stage.images.mysql)
+            .replace("{class}", self.class)
+            .replace("{namespace}", self.namespace);
+        stage.apply(&manifest)?;
+        wait_until("the volume is held", Duration::from_secs(120), || {
+            let pod = self.pod(stage)?;
+            Ok(pod["status"]["containerStatuses"][0]["ready"] == true)
+        })
+        .map(drop)
+    }
+
+    fn restarts(&self, stage: &Stage) -> Result<u64> {
+        let pod = self.pod(stage)?;
+        pod["status"]["containerStatuses"][0]["restartCount"]
+            .as_u64()
+            .context("the pod has no container status")
+    }
+
+    fn pod(&self, stage: &Stage) -> Result<Value> {
+        stage.get(&format!("pod {POD} -n {}", self.namespace))
+    }
+}
+
+const HOLDER_MANIFEST: &str = r"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: {namespace}}
+spec: {storageClassName: {class}, accessModes: [ReadWriteOnce], resources: {requests: {storage: 600Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, namespace: {namespace}}
+spec:
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  securityContext: {runAsUser: 27, runAsGroup: 27, fsGroup: 27, runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: main
+    image: {image}
+    command: [sleep, infinity]
+    securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+";
+
+fn fault(stage: &Stage, namespace: &str, fault: DiskFault) -> Result<Fault> {
+    let disk = Disk::of_pod(stage.ground()?, namespace, POD, None)?;
     Ok(Fault::Disk { disk, fault })
 }
 
-fn sh(stage: &Stage, servers: &Servers<'_>, line: &str) -> Result<String> {
-    stage.exec(servers.namespace, POD, line).output()
+fn sh(stage: &Stage, namespace: &str, line: &str) -> Result<String> {
+    stage.exec(namespace, POD, line).output()
 }
 
 /// What a line that must fail printed.
-fn fails(stage: &Stage, servers: &Servers<'_>, line: &str) -> Result<String> {
-    let error = sh(stage, servers, line)
+fn fails(stage: &Stage, namespace: &str, line: &str) -> Result<String> {
+    let error = sh(stage, namespace, line)
         .err()
         .with_context(|| format!("`{line}` went well"))?;
     Ok(format!("{error:#}"))
@@ -45,17 +105,17 @@ fn fails(stage: &Stage, servers: &Servers<'_>, line: &str) -> Result<String> {
 
 pub(super) fn full(stage: &Stage) -> Result<String> {
     SERVER.ready(stage)?;
-    let fault = fault(stage, &SERVER, DiskFault::Full)?.inject(stage.ground()?)?;
+    let fault = fault(stage, SERVER.namespace, DiskFault::Full)?.inject(stage.ground()?)?;
     let line = "head -c 1000000 /dev/zero >/data/mark && sync /data/mark";
-    let said = fails(stage, &SERVER, line)?;
+    let said = fails(stage, SERVER.namespace, line)?;
     claim(
         said.contains("No space left on device"),
         format!("the program is told: {said}"),
     )?;
-    let free = sh(stage, &SERVER, "df -h /data | tail -1")?;
+    let free = sh(stage, SERVER.namespace, "df -h /data | tail -1")?;
     fault.heal()?;
-    sh(stage, &SERVER, line)?;
-    sh(stage, &SERVER, "rm /data/mark")?;
+    sh(stage, SERVER.namespace, line)?;
+    sh(stage, SERVER.namespace, "rm /data/mark")?;
     SERVER.wait_ready(stage)?;
     Ok(format!(
         "`No space left on device`, df: {}",
@@ -65,28 +125,28 @@ pub(super) fn full(stage: &Stage) -> Result<String> {
 
 pub(super) fn read_only(stage: &Stage) -> Result<String> {
     EXT4.ready(stage)?;
-    sh(stage, &EXT4, "echo kept >/data/mark && sync /data/mark")?;
-    let restarts = EXT4.restarts(stage, 0)?;
-    let fault = fault(stage, &EXT4, DiskFault::ReadOnly)?.inject(stage.ground()?)?;
-    let said = fails(stage, &EXT4, "touch /data/other")?;
+    sh(stage, EXT4.namespace, "echo kept >/data/mark && sync /data/mark")?;
+    let restarts = EXT4.restarts(stage)?;
+    let fault = fault(stage, EXT4.namespace, DiskFault::ReadOnly)?.inject(stage.ground()?)?;
+    let said = fails(stage, EXT4.namespace, "touch /data/other")?;
     claim(
         said.contains("Read-only file system"),
         format!("the program is told: {said}"),
     )?;
     claim(
-        sh(stage, &EXT4, "cat /data/mark")?.trim() == "kept",
+        sh(stage, EXT4.namespace, "cat /data/mark")?.trim() == "kept",
         "it can still be read",
     )?;
     fault.heal()?;
     wait_until("it can be written again", Duration::from_secs(90), || {
-        Ok(sh(stage, &EXT4, "touch /data/other && cat /data/mark")?.trim() == "kept")
+        Ok(sh(stage, EXT4.namespace, "touch /data/other && cat /data/mark")?.trim() == "kept")
     })?;
-    EXT4.wait_ready(stage)?;
+    EXT4.ready(stage)?;
     claim(
-        EXT4.restarts(stage, 0)? > restarts,
+        EXT4.restarts(stage)? > restarts,
         "its user was ended, as healing says",
     )?;
-    EXT4.remove(stage)?;
+    stage.delete_namespace(EXT4.namespace)?;
     Ok("`Read-only file system` on write, readable; writable after healing, nothing lost".to_owned())
 }
 
@@ -94,11 +154,11 @@ pub(super) fn frozen(stage: &Stage) -> Result<String> {
     SERVER.ready(stage)?;
     let ground = stage.ground()?;
     let found = pod::find(ground, SERVER.namespace, POD)?;
-    let fault = fault(stage, &SERVER, DiskFault::Frozen)?.inject(ground)?;
+    let fault = fault(stage, SERVER.namespace, DiskFault::Frozen)?.inject(ground)?;
     // The writer is left behind, hung, on purpose: it must finish by itself when the disk thaws.
     sh(
         stage,
-        &SERVER,
+        SERVER.namespace,
         "(sh -c 'echo thawed >/data/mark') >/dev/null 2>&1 &",
     )?;
     let hung = || {
@@ -107,16 +167,16 @@ pub(super) fn frozen(stage: &Stage) -> Result<String> {
             .any(|pid| pod::state(*pid) == Some('D')))
     };
     wait_until("a writer hangs in the kernel", Duration::from_secs(10), hung)?;
-    let missing = fails(stage, &SERVER, "timeout 2 cat /data/mark")?;
+    let missing = fails(stage, SERVER.namespace, "timeout 2 cat /data/mark")?;
     claim(
         missing.contains("No such file"),
         format!("nothing was written: {missing}"),
     )?;
     fault.heal()?;
     wait_until("the hung writer has finished", Duration::from_secs(20), || {
-        Ok(sh(stage, &SERVER, "cat /data/mark")?.trim() == "thawed")
+        Ok(sh(stage, SERVER.namespace, "cat /data/mark")?.trim() == "thawed")
     })?;
-    sh(stage, &SERVER, "rm /data/mark")?;
+    sh(stage, SERVER.namespace, "rm /data/mark")?;
     SERVER.wait_ready(stage)?;
     Ok("a write hung in state D and finished by itself after the thaw".to_owned())
 }
@@ -127,7 +187,7 @@ pub(super) fn slow(stage: &Stage) -> Result<String> {
         let begun = Instant::now();
         sh(
             stage,
-            &SERVER,
+            SERVER.namespace,
             "dd if=/dev/zero of=/data/mark bs=256k count=16 oflag=direct,dsync 2>&1 && rm /data/mark",
         )?;
         Ok(begun.elapsed())
@@ -135,7 +195,7 @@ pub(super) fn slow(stage: &Stage) -> Result<String> {
     let before = write()?;
     let fault = fault(
         stage,
-        &SERVER,
+        SERVER.namespace,
         DiskFault::Slow {
             bytes_per_second: 1_000_000,
         },
@@ -153,6 +213,7 @@ pub(super) fn slow(stage: &Stage) -> Result<String> {
         before < during && after < during,
         format!("it is quicker without: {before:?}, {after:?}"),
     )?;
+    SERVER.remove(stage)?;
     Ok(format!(
         "4 MiB synced in {} ms, at 1 MB/s in {} ms, healed in {} ms",
         before.as_millis(),
@@ -162,34 +223,36 @@ pub(super) fn slow(stage: &Stage) -> Result<String> {
 }
 
 pub(super) fn power_lost(stage: &Stage) -> Result<String> {
-    SERVER.ready(stage)?;
+    HOLDER.ready(stage)?;
     sh(
         stage,
-        &SERVER,
+        HOLDER.namespace,
         "echo synced >/data/synced && sync /data/synced /data",
     )?;
-    let restarts = SERVER.restarts(stage, 0)?;
-    let disk = fault(stage, &SERVER, DiskFault::PowerLost)?;
-    sh(stage, &SERVER, "echo written >/data/written; cat /data/written")?;
+    let restarts = HOLDER.restarts(stage)?;
+    let disk = fault(stage, HOLDER.namespace, DiskFault::PowerLost)?;
+    sh(
+        stage,
+        HOLDER.namespace,
+        "echo written >/data/written; cat /data/written",
+    )?;
     let fault = disk.inject(stage.ground()?)?;
-    // The server may have ended by the error before the question comes: then there is nobody to ask.
-    let said = fails(stage, &SERVER, "cat /data/synced")?;
-    let ended = said.contains("container not found") || said.contains("not running");
+    let said = fails(stage, HOLDER.namespace, "cat /data/synced")?;
     claim(
-        ended || said.contains("Input/output error"),
+        said.contains("Input/output error"),
         format!("nothing works: {said}"),
     )?;
     fault.heal()?;
     wait_until("the volume works again", Duration::from_secs(90), || {
-        Ok(sh(stage, &SERVER, "cat /data/synced")?.trim() == "synced")
+        Ok(sh(stage, HOLDER.namespace, "cat /data/synced")?.trim() == "synced")
     })?;
-    let left = sh(stage, &SERVER, "cat /data/written 2>/dev/null || true")?;
+    let left = sh(stage, HOLDER.namespace, "cat /data/written 2>/dev/null || true")?;
     claim(
         !left.contains("written"),
         format!("what was not synced is gone: {left:?}"),
     )?;
-    SERVER.wait_ready(stage)?;
-    claim(SERVER.restarts(stage, 0)? > restarts, "its user was ended")?;
-    SERVER.remove(stage)?;
+    HOLDER.ready(stage)?;
+    claim(HOLDER.restarts(stage)? > restarts, "its user was ended")?;
+    stage.delete_namespace(HOLDER.namespace)?;
     Ok("the synced file is there, the one only written is not".to_owned())
 }

@@ -323,20 +323,24 @@ fn only_by_policy(stage: &Stage, cluster: &Cluster<'_>, stranger: &Place, agent:
     becomes(stranger, agent, false, "without the hole no longer").map(drop)
 }
 
-/// New controllers make the policy anew where it was taken away, and reach all agents; a new Pod takes part.
+/// The policy is made anew at once where somebody looks, and by new controllers where nobody did; a new Pod
+/// takes part.
 fn lives_on(stage: &Stage, cluster: &Cluster<'_>, stranger: &Place, agent: SocketAddr) -> Result<String> {
     let before = cluster.epoch(stage)?;
     let primary = cluster.primary(stage)?;
     let (name, namespace) = (cluster.name, cluster.namespace);
-    stage
-        .k(&format!("delete networkpolicy {name} -n {namespace}"))
-        .run()?;
+    let wall = format!("networkpolicy {name} -n {namespace}");
+    let first = stage.get(&wall)?["metadata"]["uid"].clone();
+    stage.k(&format!("delete {wall}")).run()?;
+    wait_until("another wall", IN_FORCE_WITHIN, || {
+        let list = stage.get(&format!("networkpolicies -n {namespace}"))?;
+        let mut walls = list["items"].as_array().into_iter().flatten();
+        Ok(walls.any(|wall| wall["metadata"]["name"] == name && wall["metadata"]["uid"] != first))
+    })?;
+    operator::scaled(stage, 0)?;
+    stage.k(&format!("delete {wall}")).run()?;
     is_open(stranger, agent, "without the wall the agent is reached")?;
-    let label = "app.kubernetes.io/name=holdfast";
-    stage
-        .k(&format!("delete pods -n {} -l {label}", operator::NAMESPACE))
-        .run()?;
-    operator::ready(stage)?;
+    operator::scaled(stage, 2)?;
     becomes(stranger, agent, false, "the operator has made the wall anew")?;
     stage.k(&format!("delete pod {primary} -n {namespace}")).run()?;
     let risen = |object: &serde_json::Value| object["status"]["primary"]["epoch"].as_u64() > Some(before);

@@ -36,17 +36,7 @@ impl Five {
         let five = Self(Stage::on_ground(Ground::open(NAME)?, stage.images.clone()));
         operator::installed(&five.0)?;
         // One on each node: whichever three are lost, somebody leads.
-        let line = format!(
-            "scale deployment holdfast -n {} --replicas=5",
-            operator::NAMESPACE
-        );
-        five.0.k(&line).run()?;
-        wait_until("a controller on each node", WITHIN, || {
-            let deployment = five
-                .0
-                .get(&format!("deployment holdfast -n {}", operator::NAMESPACE))?;
-            Ok(deployment["status"]["readyReplicas"] == 5)
-        })?;
+        operator::scaled(&five.0, 5)?;
         Ok(five)
     }
 

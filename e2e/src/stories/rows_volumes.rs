@@ -125,21 +125,6 @@ fn led_by(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<u64> {
     cluster.epoch(stage)
 }
 
-fn controllers(stage: &Stage, replicas: u8) -> Result<()> {
-    let line = format!(
-        "scale deployment holdfast -n {} --replicas={replicas}",
-        operator::NAMESPACE
-    );
-    stage.k(&line).run()?;
-    match replicas {
-        0 => wait_until("no controller is left", WITHIN, || {
-            Ok(operator::pods(stage)?.is_empty())
-        })
-        .map(drop),
-        _ => operator::ready(stage),
-    }
-}
-
 /// Row 40: a volume set back to an older copy in place, while the operator looks, and while nobody looks.
 pub(super) fn set_back(stage: &Stage) -> Result<String> {
     let cluster = Cluster {
@@ -182,7 +167,7 @@ fn set_back_unseen(
 ) -> Result<String> {
     let epoch = led_by(stage, cluster, member)?;
     load.acknowledges(100)?;
-    controllers(stage, 0)?;
+    operator::scaled(stage, 0)?;
     let power = snapshot.power_off()?;
     snapshot.set_back()?;
     power.heal()?;
@@ -190,7 +175,7 @@ fn set_back_unseen(
         inside(stage, cluster, member, "SELECT 1").map(|_| true)
     })?;
     load.stands_still(STILL)?;
-    controllers(stage, 2)?;
+    operator::scaled(stage, 2)?;
     let is_closed = |object: &Value| {
         let primary = &object["status"]["primary"];
         let is_same = primary["name"] == *member && primary["epoch"] == epoch;

@@ -1,21 +1,18 @@
 //! How long a commit takes with something and without it, in rounds that take turns.
 //! Must not compare rounds that lie far apart: the machine is another one after minutes.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use e2e::cluster::{Cluster, Login};
 use e2e::load;
 use e2e::operator;
 use e2e::pair::Pair;
-use e2e::stage::{Stage, wait_until};
+use e2e::stage::Stage;
 
 use crate::sheet::percentile;
 
 /// As many as the acknowledgements of one replica can carry together, and one alone.
 const CLIENTS: [u32; 2] = [1, 8];
-const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Of {
@@ -90,9 +87,9 @@ fn with_and_without(stage: &Stage, pairs: u32, seconds: u64) -> Result<()> {
         let (mut with, mut without) = (Rounds::default(), Rounds::default());
         for _ in 0..pairs {
             with.add(stage, &login, clients, seconds)?;
-            scaled(stage, 0)?;
+            operator::scaled(stage, 0)?;
             let away = without.add(stage, &login, clients, seconds);
-            scaled(stage, 2)?;
+            operator::scaled(stage, 2)?;
             away?;
             cluster.wait_healthy(stage)?;
         }
@@ -100,25 +97,6 @@ fn with_and_without(stage: &Stage, pairs: u32, seconds: u64) -> Result<()> {
         tell(with.told("with the operator"), without.told("without it"));
     }
     cluster.remove(stage)
-}
-
-/// The operator, to its end or until all of it runs.
-fn scaled(stage: &Stage, replicas: u32) -> Result<()> {
-    let namespace = operator::NAMESPACE;
-    stage
-        .k(&format!(
-            "scale deployment/holdfast -n {namespace} --replicas={replicas}"
-        ))
-        .run()?;
-    if replicas > 0 {
-        let line = format!("rollout status deployment/holdfast -n {namespace} --timeout=120s");
-        return stage.k(&line).run();
-    }
-    wait_until("no Pod of the operator is left", GONE_WITHIN, || {
-        let pods = stage.get(&format!("pods -n {namespace}"))?;
-        Ok(pods["items"].as_array().context("no list of Pods")?.is_empty())
-    })
-    .map(drop)
 }
 
 /// Two plain servers, with something and without it in turns.
