@@ -15,6 +15,8 @@ use nix::sys::signal::Signal;
 use crate::cluster::{Cluster, Login};
 use crate::stage::{Stage, claim, wait_until};
 
+/// Long enough for a busy machine; short enough to be there when somebody opens.
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// A machine that all members share is not to be the limit: replicas would lag for minutes.
 const PER_SECOND: u32 = 100;
 const WITHIN: Duration = Duration::from_secs(120);
@@ -39,6 +41,16 @@ impl<'a> Load<'a> {
 
     /// The same, with so many writes a second, or what the machine can do.
     pub fn at_most(stage: &'a Stage, cluster: &'a Cluster<'a>, per_second: Option<u32>) -> Result<Self> {
+        Self::trying(stage, cluster, per_second, CONNECT_WITHIN)
+    }
+
+    /// The same, by clients that give a connection up after so long and try again.
+    pub fn trying(
+        stage: &'a Stage,
+        cluster: &'a Cluster<'a>,
+        per_second: Option<u32>,
+        connect_within: Duration,
+    ) -> Result<Self> {
         let limit = per_second.map(|per_second| per_second.to_string());
         let login = cluster.login(stage, "primary")?;
         let file = format!("holdfast-{}-{}.jsonl", cluster.namespace, std::process::id());
@@ -46,6 +58,7 @@ impl<'a> Load<'a> {
         ground::cache::remove(&history)?;
         program(stage, &login, "setup", &[])?.run()?;
         let path = history.display().to_string();
+        let connect_within = connect_within.as_millis().to_string();
         let mut args = vec![
             "--clients",
             "8",
@@ -54,7 +67,7 @@ impl<'a> Load<'a> {
             "--timeout-ms",
             "1000",
             "--connect-timeout-ms",
-            "500",
+            &connect_within,
         ];
         args.extend(limit.iter().flat_map(|limit| ["--max-rate", limit]));
         let child = program(stage, &login, "run", &args)?.detached(&history.with_extension("log"))?;

@@ -61,6 +61,17 @@ fn row(fields: Fields) -> Option<Row> {
     })
 }
 
+/// Tries for as long as it would wait for an answer: a Service that has just been changed may lead nowhere.
+async fn connect(target: &Target, deadline: Duration, reaper: &Reaper) -> Result<Session, sql::Error> {
+    let began = Instant::now();
+    loop {
+        match Session::connect(target, deadline, deadline, reaper).await {
+            Err(_) if began.elapsed() < deadline => sleep(RETRY).await,
+            tried => return tried,
+        }
+    }
+}
+
 /// Reads rows by id, then registers, of one run or of all, in one snapshot.
 pub async fn read<S, F>(
     target: &Target,
@@ -83,9 +94,7 @@ where
         what,
     };
     let reaper = Reaper::start();
-    let mut session = Session::connect(target, deadline, deadline, &reaper)
-        .await
-        .map_err(failed)?;
+    let mut session = connect(target, deadline, &reaper).await.map_err(failed)?;
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
     session.run("begin a snapshot", begin).await.map_err(failed)?;
     let only = run.map_or_else(String::new, |run| format!("WHERE run = {run}"));
@@ -120,9 +129,7 @@ pub async fn count_others(target: &Target, deadline: Duration, run: u64) -> Resu
         source,
     };
     let reaper = Reaper::start();
-    let mut session = Session::connect(target, deadline, deadline, &reaper)
-        .await
-        .map_err(failed)?;
+    let mut session = connect(target, deadline, &reaper).await.map_err(failed)?;
     let sql = format!("SELECT COUNT(*) FROM writes WHERE run <> {run}");
     let mut rows = Rows::open(&mut session, sql).await.map_err(failed)?;
     Ok(rows

@@ -167,6 +167,7 @@ fn is_server_news(before: &ServerSeen, now: &ServerSeen) -> bool {
                 follows.is_receiving,
                 follows.is_applying,
                 follows.acknowledges,
+                (follows.is_silent(), follows.is_long_silent()),
                 follows.failure.clone(),
             )
         });
@@ -293,6 +294,12 @@ mod tests {
         assert!(!hearing.take(event(moved), 3).is_urgent);
         for change in [
             with(|server| server.is_open = true),
+            with(|server| {
+                server
+                    .follows
+                    .iter_mut()
+                    .for_each(|follows| follows.silence_ms = 1_001)
+            }),
             with(|server| {
                 server
                     .follows

@@ -108,8 +108,8 @@ pub struct Channel {
     pub receiver_failure: Option<Failure>,
     /// Heartbeats since the receiver was started. Time its changes with a clock of your own.
     pub heartbeats: u64,
-    /// By the server's wall clock, which may jump.
-    pub last_heartbeat_age: Option<Duration>,
+    /// Since the last transaction or heartbeat, by the server's wall clock, which may jump.
+    pub news_age: Option<Duration>,
     pub received: GtidSet,
     /// In the middle of being received.
     pub receiving: Option<Gtid>,
@@ -244,8 +244,9 @@ const CHANNELS: &str = "SELECT s.CHANNEL_NAME AS channel, c.HOST AS host, c.PORT
      s.SOURCE_UUID AS source_uuid, s.SERVICE_STATE AS receiver, \
      s.LAST_ERROR_NUMBER AS receiver_code, s.LAST_ERROR_MESSAGE AS receiver_message, \
      s.COUNT_RECEIVED_HEARTBEATS AS heartbeats, \
-     IF(UNIX_TIMESTAMP(s.LAST_HEARTBEAT_TIMESTAMP) = 0, NULL, \
-        GREATEST(0, TIMESTAMPDIFF(MICROSECOND, s.LAST_HEARTBEAT_TIMESTAMP, NOW(6)))) AS heartbeat_age, \
+     IF(UNIX_TIMESTAMP(GREATEST(s.LAST_HEARTBEAT_TIMESTAMP, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP)) = 0, \
+        NULL, GREATEST(0, TIMESTAMPDIFF(MICROSECOND, \
+           GREATEST(s.LAST_HEARTBEAT_TIMESTAMP, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP), NOW(6)))) AS news_age, \
      s.RECEIVED_TRANSACTION_SET AS received, s.QUEUEING_TRANSACTION AS receiving, \
      a.SERVICE_STATE AS applier, k.LAST_ERROR_NUMBER AS applier_code, \
      k.LAST_ERROR_MESSAGE AS applier_message \
@@ -385,7 +386,7 @@ fn parse_channels(channels: &[Row], workers: &[Row]) -> Result<Vec<Channel>, Err
             "CONNECTING" => Receiver::Connecting,
             other => return Err(Error::wrong(DOING, format!("a receiver is {other:?}"))),
         };
-        let age: Option<u64> = row.parse_maybe("heartbeat_age")?;
+        let age: Option<u64> = row.parse_maybe("news_age")?;
         let mut channel = Channel {
             name: name.to_owned(),
             source_host: row.text("host")?.to_owned(),
@@ -399,7 +400,7 @@ fn parse_channels(channels: &[Row], workers: &[Row]) -> Result<Vec<Channel>, Err
             receiver,
             receiver_failure: failure(row, "receiver_code", "receiver_message")?,
             heartbeats: row.parse("heartbeats")?,
-            last_heartbeat_age: age.map(Duration::from_micros),
+            news_age: age.map(Duration::from_micros),
             received: row.parse("received")?,
             receiving: transaction(row, "receiving")?,
             is_applier_on: row.flag("applier")?,

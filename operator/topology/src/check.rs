@@ -187,10 +187,10 @@ fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut F
     };
     if let Some(endpoint) = &expose.primary {
         let is_new = seen.exposed.primary.as_ref() != Some(endpoint);
-        // Whoever comes there is refused, as if it led nowhere.
+        // Whoever comes there is refused, as if it led nowhere, or has no commit acknowledged.
         let is_shut = seen.members.get(&endpoint.member).is_some_and(|member| {
             let server = member.report.as_ref().and_then(|report| report.server.as_ref());
-            member.is_connected && !server.is_some_and(|server| server.is_open)
+            !member.is_connected || !server.is_some_and(|server| server.is_open)
         });
         found.unless(
             endpoint.member == record.primary || (!is_new && is_shut),

@@ -9,6 +9,9 @@ use crate::assignment::Assignment;
 use crate::gtid::{GtidSet, Uuid};
 use crate::term::Term;
 
+/// From a source that is there something comes each half second.
+const SILENCE_MS: u64 = 1_000;
+const LONG_SILENCE_MS: u64 = 2_000;
 /// A write that takes longer is not waited for.
 const WRITE_LIMIT_MS: u64 = 1_500;
 
@@ -150,6 +153,18 @@ pub struct Follows {
 pub struct Disk {
     pub total_bytes: u64,
     pub free_bytes: u64,
+}
+
+impl Follows {
+    /// A source that is there is heard each half second.
+    pub fn is_silent(&self) -> bool {
+        self.silence_ms > SILENCE_MS
+    }
+
+    /// Who has just begun to look need not wait for a silence of its own.
+    pub fn is_long_silent(&self) -> bool {
+        self.silence_ms > LONG_SILENCE_MS
+    }
 }
 
 impl Report {

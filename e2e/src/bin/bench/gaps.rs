@@ -15,6 +15,8 @@ use ground::faults::Injected;
 use crate::sheet::{Run, Sheet, millis, spread};
 
 const MOVED_WITHIN: Duration = Duration::from_secs(180);
+/// What a client waits for who is gone is added to the gap.
+const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 /// After so many failovers in a row the next one waits: a new cluster is made instead.
 const FREE: u32 = 3;
 const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
@@ -107,7 +109,7 @@ fn anew(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
 /// One fault under load, healed and judged.
 fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Result<(Run, String)> {
     let before = cluster.epoch(stage)?;
-    let load = Load::at_most(stage, cluster, amount.per_second())?;
+    let load = Load::trying(stage, cluster, amount.per_second(), CONNECT_WITHIN)?;
     let fault = harm.befall(stage, cluster)?;
     wait_until("another epoch", MOVED_WITHIN, || {
         Ok(cluster.epoch(stage)? > before)

@@ -24,7 +24,7 @@ use crate::wire;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PING_PERIOD: Duration = Duration::from_millis(500);
 /// Reports come every 500 ms. It costs nothing but a new connection if this is too short once.
-const SILENCE_LIMIT: Duration = Duration::from_millis(1_500);
+const SILENCE_LIMIT: Duration = Duration::from_secs(1);
 /// A connection that lived so long was none of a row of failures.
 const STEADY: Duration = Duration::from_secs(5);
 

@@ -17,6 +17,7 @@ use topology::report::{
 use super::Agent;
 use super::job::Job;
 use super::run::Run;
+use crate::member::hearing::Ear;
 use crate::member::rules::Wrong;
 use crate::member::sampling::Seen;
 use crate::member::sessions;
@@ -45,8 +46,8 @@ pub(crate) struct Told {
     beat: Option<String>,
     failed_starts: u32,
     end: Option<(bool, Exit, ErrorLog)>,
-    /// When something came from the source last, and what it was.
-    heard: Option<(Instant, u64, topology::gtid::GtidSet)>,
+    /// Of the stream from the source.
+    ear: Ear,
     /// From whom it is to come.
     source: String,
     /// The newest heartbeat in the data, and since when.
@@ -83,7 +84,7 @@ impl Told {
         self.end = None;
         self.job = None;
         self.beat = None;
-        self.heard = None;
+        self.ear = Ear::default();
         self.is_refused = false;
         self.replication = None;
     }
@@ -133,11 +134,8 @@ impl Told {
     /// What can only be told by comparing with the round before.
     pub(crate) fn follow(&mut self, seen: &Seen) {
         match steps::channel(&seen.facts) {
-            None => self.heard = None,
+            None => self.ear = Ear::default(),
             Some(channel) => {
-                let is_news = self.heard.as_ref().is_none_or(|(_, heartbeats, received)| {
-                    *heartbeats != channel.heartbeats || *received != channel.received
-                });
                 // Nobody is silent for longer than it has been asked.
                 let is_another = self.source != channel.source_host;
                 let is_asked_anew = is_another || channel.receiver == Receiver::Off;
@@ -145,9 +143,10 @@ impl Told {
                     self.source.clone_from(&channel.source_host);
                     self.is_refused = false;
                 }
-                if is_news || is_asked_anew {
-                    self.heard = Some((seen.at, channel.heartbeats, channel.received.clone()));
+                if is_asked_anew {
+                    self.ear = Ear::default();
                 }
+                self.ear.listen(channel, seen.at);
                 match (channel.receiver, &channel.receiver_failure) {
                     (Receiver::On, _) => self.is_refused = false,
                     (_, Some(failure)) => self.is_refused = !is_on_the_way(failure.code),
@@ -185,7 +184,6 @@ impl Told {
 
     fn follows(&self, facts: &Facts) -> Option<Follows> {
         let channel = steps::channel(facts)?;
-        let silence = self.heard.as_ref().map(|(at, ..)| milliseconds(at.elapsed()));
         let is_receiving = channel.receiver == Receiver::On;
         Some(Follows {
             host: channel.source_host.clone(),
@@ -194,7 +192,7 @@ impl Told {
             is_applying: channel.is_applier_on,
             acknowledges: is_receiving && facts.semi_sync_replica == Some(true),
             is_unreached: channel.receiver == Receiver::Connecting && !self.is_refused,
-            silence_ms: silence.unwrap_or(0),
+            silence_ms: milliseconds(self.ear.silence(Instant::now())),
             failure: self.replication.as_deref().map(told),
         })
     }

@@ -1,6 +1,7 @@
 //! One round of facts after another, on a session of its own: every half second, and when asked.
 //! Must not be held up by steps, nor hold them up.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,11 +14,17 @@ use sql::{Deadline, Session, clone};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
+use super::hearing::Ear;
 use super::sessions::{self, Sessions};
+use super::steps;
 
 const PERIOD: Duration = Duration::from_millis(500);
 /// While mysqld does not answer yet, and while somebody waits for what is seen here.
 const SHORT_PERIOD: Duration = Duration::from_millis(25);
+/// A source that is there is heard more often than this. What comes next is wanted soon, but not for as long as
+/// it is away.
+const QUIET: Range<Duration> = Duration::from_millis(700)..Duration::from_secs(3);
+const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// A mysqld that takes longer hangs.
 const ROUND_LIMIT: Duration = Duration::from_secs(5);
 
@@ -55,11 +62,19 @@ impl Sampler {
     pub(crate) async fn run(self) {
         let mut session = None;
         let mut has_answered = false;
+        let mut ear = Ear::default();
         loop {
             let result = self.round(&mut session).await;
             has_answered |= result.is_ok();
-            if result.is_err() {
-                session = None;
+            let mut is_quiet = false;
+            match &result {
+                Err(_) => session = None,
+                Ok(seen) => {
+                    if let Some(channel) = steps::channel(&seen.facts) {
+                        ear.listen(channel, seen.at);
+                        is_quiet = QUIET.contains(&ear.silence(seen.at));
+                    }
+                }
             }
             let sampled = Sampled {
                 run: self.run,
@@ -69,6 +84,7 @@ impl Sampler {
                 return;
             }
             let period = match has_answered && !self.is_hurried.load(Ordering::Relaxed) {
+                true if is_quiet => QUIET_PERIOD,
                 true => PERIOD,
                 false => SHORT_PERIOD,
             };

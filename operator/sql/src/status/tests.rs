@@ -17,7 +17,7 @@ fn channel<'a>(changes: &[(&'a str, Option<&'a str>)]) -> Row {
         ("receiver_code", Some("0")),
         ("receiver_message", Some("")),
         ("heartbeats", Some("7")),
-        ("heartbeat_age", Some("1500")),
+        ("news_age", Some("1500")),
         ("received", Some("aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa:1-5")),
         ("receiving", Some("")),
         ("applier", Some("ON")),
@@ -54,7 +54,7 @@ fn a_healthy_channel() {
     assert_eq!(seen.receiver, Receiver::On);
     assert_eq!(seen.source_uuid, UUID.parse().ok());
     assert_eq!(seen.received.count(), 5);
-    assert_eq!(seen.last_heartbeat_age, Some(Duration::from_micros(1_500)));
+    assert_eq!(seen.news_age, Some(Duration::from_micros(1_500)));
     assert!(seen.auto_position && !seen.auto_failover && seen.is_applier_on);
     assert!(seen.receiver_failure.is_none() && seen.applier_failure.is_none());
 }
@@ -67,7 +67,7 @@ fn what_is_not_known_yet_is_none() {
         ("receiver", Some("CONNECTING")),
         ("receiver_code", Some("2003")),
         ("receiver_message", Some("cannot connect")),
-        ("heartbeat_age", None),
+        ("news_age", None),
         ("received", Some("")),
         ("applier", Some("OFF")),
         ("applier_code", None),
@@ -76,7 +76,7 @@ fn what_is_not_known_yet_is_none() {
     assert_eq!(seen.source_uuid, None);
     assert_eq!(seen.receiver, Receiver::Connecting);
     assert_eq!(seen.receiver_failure.unwrap().code, 2003);
-    assert_eq!(seen.last_heartbeat_age, None);
+    assert_eq!(seen.news_age, None);
     assert!(seen.received.is_empty() && !seen.is_applier_on && seen.applier_failure.is_none());
 }
 

@@ -269,7 +269,7 @@ async fn threads_of_both(pair: &mut Pair, beats: u64) {
         channel(facts).heartbeats > beats + 1
     })
     .await;
-    assert!(channel(&facts).last_heartbeat_age.unwrap() < Duration::from_secs(5));
+    assert!(channel(&facts).news_age.unwrap() < Duration::from_secs(5));
     // The dump thread of the replica, encrypted; no user of a thread of the server itself.
     let clients = roles::clients(&mut pair.first, within(5)).await.unwrap();
     let dumps: Vec<_> = clients.iter().filter(|client| client.is_dump()).collect();

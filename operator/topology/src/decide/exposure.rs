@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::scene::{Running, Scene};
-use crate::observed::{Endpoint, Exposed};
+use crate::observed::{Endpoint, Exposed, Member};
 
-/// A replica that was not heard of for so long serves no reads.
+/// Who was not heard of for so long serves nobody.
 const SILENCE_LIMIT_MS: u64 = 10_000;
 
 /// `None`: as they are.
@@ -26,9 +26,12 @@ fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
         return here;
     }
     // Closed for a moment, or out of sight: the Service stays as it is, if it led to this Pod. The one before
-    // stays while it is seen to be closed: nodes look at their Services once a second, and one change is enough.
+    // stays while it is seen to be closed, and for a while if it is not seen, when it can acknowledge nothing:
+    // after two changes nodes look at their Services once a second, so there is to be one.
     let before = scene.seen.exposed.primary.as_ref();
-    let stays = |before: &&Endpoint| here.as_ref() == Some(*before) || is_closed(scene, before);
+    let stays = |before: &&Endpoint| {
+        here.as_ref() == Some(*before) || is_closed(scene, before) || is_out_of_sight(scene, before)
+    };
     before.filter(stays).cloned()
 }
 
@@ -46,6 +49,23 @@ fn is_closed(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
     let report = scene.connected(&endpoint.member).map(|(_, report)| report);
     let server = report.map(|report| report.server.as_ref());
     is_there && server.is_some_and(|server| server.is_none_or(|server| !server.is_open))
+}
+
+/// Its Pod is there, and it was heard of a moment ago.
+fn is_out_of_sight(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
+    let is_there = scene.address(&endpoint.member) == Some(&*endpoint.ip);
+    let member = scene.seen.members.get(&endpoint.member);
+    is_there && member.is_some_and(|member| !member.is_connected && !is_silent(scene, member))
+}
+
+/// For longer than anybody looks, and than the last failover is over: neither leaves time to hear of all.
+fn is_silent(scene: &Scene<'_>, member: &Member) -> bool {
+    let since = scene
+        .seen
+        .failed_over_at
+        .unwrap_or_default()
+        .max(member.reported_at);
+    scene.now.saturating_sub(since) > SILENCE_LIMIT_MS
 }
 
 fn is_open(scene: &Scene<'_>) -> bool {
@@ -79,8 +99,7 @@ fn replica(scene: &Scene<'_>, name: &str) -> Option<Endpoint> {
     }
     let member = scene.seen.members.get(name)?;
     if !member.is_connected {
-        let is_silent = scene.now.saturating_sub(member.reported_at) > SILENCE_LIMIT_MS;
-        return (was_exposed && !is_silent).then_some(here);
+        return (was_exposed && !is_silent(scene, member)).then_some(here);
     }
     let stays = was_exposed && is_between(scene, name);
     (stays || serves_reads(scene, name, was_exposed)).then_some(here)

@@ -10,11 +10,7 @@ use crate::record::Record;
 use crate::report::{Follows, Process, Report};
 
 /// The controller has not heard of its agent for so long.
-const AGENT_SILENCE_MS: u64 = 1_500;
-/// A replica has heard nothing of it for so long; an idle primary is heard each half second.
-const STREAM_SILENCE_MS: u64 = 1_500;
-/// All replicas have heard nothing for so long: who has just begun to look need not wait for its own silence.
-const LONG_SILENCE_MS: u64 = 3_000;
+const AGENT_SILENCE_MS: u64 = 900;
 /// A replica has not reached it for so long. It gives a connection up after ten seconds without a packet, and it
 /// has been refused since if it could reach anybody.
 const CUT_OFF_MS: u64 = 12_000;
@@ -138,11 +134,10 @@ fn streams<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = Option<&'a Follows>
 fn is_heard(scene: &Scene<'_>) -> bool {
     streams(scene)
         .flatten()
-        .any(|follows| follows.is_receiving && follows.silence_ms <= STREAM_SILENCE_MS)
+        .any(|follows| follows.is_receiving && !follows.is_silent())
 }
 
 fn is_long_unheard(scene: &Scene<'_>) -> bool {
     let mut all = streams(scene).peekable();
-    all.peek().is_some()
-        && all.all(|follows| follows.is_some_and(|follows| follows.silence_ms > LONG_SILENCE_MS))
+    all.peek().is_some() && all.all(|follows| follows.is_some_and(|follows| follows.is_long_silent()))
 }

@@ -110,6 +110,11 @@ fn not_running(seen: &Observed, name: &str, member: Option<&Member>, now: Timest
                 };
                 (MemberState::Unreachable, Some(what.to_owned()))
             }
+            // It was seen to run, by somebody who looked before.
+            (None, None) if pod.ip.is_some() => {
+                let what = "its agent has not been reached yet";
+                (MemberState::Starting, Some(what.to_owned()))
+            }
             (None, _) => (MemberState::Starting, None),
         });
     };

@@ -153,7 +153,7 @@ impl Case {
             receiver,
             receiver_failure: None,
             heartbeats: 1,
-            last_heartbeat_age: None,
+            news_age: None,
             received: set(&format!("{ME}:1-9")),
             receiving: None,
             is_applier_on: true,
