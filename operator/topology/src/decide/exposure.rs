@@ -92,6 +92,10 @@ fn replica(scene: &Scene<'_>, name: &str) -> Option<Endpoint> {
         member: place.member,
         ip: place.host,
     };
+    // Still where writes are led: it comes in with the change that leads them to the next.
+    if scene.seen.exposed.primary.as_ref() == Some(&here) && !is_open(scene) {
+        return None;
+    }
     let was_exposed = scene.seen.exposed.replicas.contains(&here);
     let voter = scene.voter(name)?;
     if voter.leaving.is_some() {
