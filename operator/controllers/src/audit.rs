@@ -208,18 +208,9 @@ mod tests {
 
     fn record(epoch: u64, primary: &str) -> Record {
         Record {
-            identity: Uuid::from_bytes([7; 16]),
-            term: Term { epoch, revision: 3 },
-            primary: primary.into(),
-            is_choosing: false,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            handing_to: None,
-            by_hand: None,
-            cut: None,
-            failovers: 0,
-            left_out: Default::default(),
+            ..Record::of(Uuid::from_bytes([7; 16]), Term::new(epoch, 3), primary)
         }
     }
 

@@ -44,21 +44,10 @@ mod tests {
 
     fn record() -> Record {
         Record {
-            identity: Uuid::from_bytes([7; 16]),
-            term: Term {
-                epoch: 3,
-                revision: 9,
-            },
-            primary: "orders-0".into(),
-            is_choosing: false,
-            handing_to: None,
-            by_hand: None,
             voters: std::collections::BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            cut: None,
-            failovers: 0,
-            left_out: Default::default(),
+            ..Record::of(Uuid::from_bytes([7; 16]), Term::new(3, 9), "orders-0")
         }
     }
 

@@ -30,18 +30,10 @@ pub(crate) fn record(epoch: u64) -> Record {
     };
     let names = ["orders-0", "orders-1", "orders-2"];
     Record {
-        identity: Uuid::from_bytes([9; 16]),
-        term: Term { epoch, revision: 4 },
-        primary: "orders-0".into(),
-        is_choosing: false,
         voters: names.iter().map(|name| ((*name).into(), voter.clone())).collect(),
         acknowledged_by: 1,
         wait_for: 1,
-        handing_to: None,
-        by_hand: None,
-        cut: None,
-        failovers: 0,
-        left_out: Default::default(),
+        ..Record::of(Uuid::from_bytes([9; 16]), Term::new(epoch, 4), "orders-0")
     }
 }
 

@@ -31,7 +31,6 @@ impl Calm {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::gtid::Uuid;
@@ -46,21 +45,10 @@ mod tests {
     #[test]
     fn the_time_since_a_failover_begins_when_it_is_over_and_forgetting_leaves_it() {
         let mut record = Record {
-            identity: Uuid::from_bytes([7; 16]),
-            term: Term {
-                epoch: 3,
-                revision: 9,
-            },
-            primary: "orders-0".into(),
-            is_choosing: false,
-            handing_to: None,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            cut: None,
-            by_hand: None,
             failovers: 2,
-            left_out: Default::default(),
+            ..Record::of(Uuid::from_bytes([7; 16]), Term::new(3, 9), "orders-0")
         };
         let mut calm = Calm::default();
         assert_eq!(at(&calm), (None, None));

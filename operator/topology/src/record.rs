@@ -97,6 +97,24 @@ fn is_zero(count: &u16) -> bool {
 }
 
 impl Record {
+    /// Nobody votes, nothing was acknowledged, and nothing has happened.
+    pub fn of(identity: Uuid, term: Term, primary: impl Into<String>) -> Self {
+        Self {
+            identity,
+            term,
+            primary: primary.into(),
+            is_choosing: false,
+            left_out: BTreeSet::new(),
+            handing_to: None,
+            voters: BTreeMap::new(),
+            acknowledged_by: 0,
+            wait_for: 0,
+            cut: None,
+            failovers: 0,
+            by_hand: None,
+        }
+    }
+
     /// The record as it would be written next in this epoch.
     pub fn revised(&self) -> Self {
         let mut next = self.clone();
@@ -172,21 +190,14 @@ mod tests {
     fn a_record_survives_being_written_and_read() {
         for is_choosing in [false, true] {
             let record = Record {
-                identity: IDENTITY.parse().unwrap(),
-                term: Term {
-                    epoch: 2,
-                    revision: 7,
-                },
-                primary: "orders-0".into(),
                 is_choosing,
                 left_out: BTreeSet::from_iter(is_choosing.then(|| "orders-0".to_owned())),
                 handing_to: Some("orders-1".into()),
-                by_hand: None,
-                voters: BTreeMap::new(),
                 acknowledged_by: 1,
                 wait_for: 2,
                 cut: Some(set("epoch:1,old:1-5")),
                 failovers: u16::from(is_choosing),
+                ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 7), "orders-0")
             };
             let text = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record, "{text}");
@@ -198,21 +209,10 @@ mod tests {
     #[test]
     fn only_data_without_this_epoch_are_compared_with_its_beginning() {
         let mut record = Record {
-            identity: IDENTITY.parse().unwrap(),
-            term: Term {
-                epoch: 2,
-                revision: 7,
-            },
-            primary: "orders-1".into(),
-            is_choosing: false,
-            left_out: BTreeSet::new(),
-            handing_to: None,
-            by_hand: None,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
             cut: Some(set("epoch:1,old:1-5")),
-            failovers: 0,
+            ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 7), "orders-1")
         };
         assert!(record.beyond_cut(&set("")).is_empty());
         assert!(record.beyond_cut(&set("epoch:1,old:1-5")).is_empty());
@@ -244,21 +244,11 @@ mod tests {
         };
         let voters = [("orders-0", Some(old)), ("orders-1", Some(new))];
         let mut record = Record {
-            identity: IDENTITY.parse().unwrap(),
-            term: Term {
-                epoch: 2,
-                revision: 7,
-            },
-            primary: "orders-1".into(),
-            is_choosing: false,
-            handing_to: None,
-            by_hand: None,
             voters: voters.map(|(name, is)| (name.to_owned(), voter(is))).into(),
             acknowledged_by: 1,
             wait_for: 1,
-            left_out: BTreeSet::new(),
-            failovers: 0,
             cut: Some(set("epoch:1,old:1-5")),
+            ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 7), "orders-1")
         };
         let all = set("epoch:1-2,old:1-6,old:tag:1,new:1-9");
         assert_eq!(record.errant(old, &all), set("old:6,old:tag:1"));

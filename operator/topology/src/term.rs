@@ -15,6 +15,12 @@ pub struct Term {
     pub revision: u64,
 }
 
+impl Term {
+    pub const fn new(epoch: u64, revision: u64) -> Self {
+        Self { epoch, revision }
+    }
+}
+
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch, self.revision)

@@ -368,18 +368,13 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
     Box::new(Assignment {
         member: MEMBER.to_owned(),
         record: Some(Record {
-            identity: "7d3f6d3e-0000-4000-8000-000000000001".parse::<Uuid>().unwrap(),
-            term: term(revision),
-            primary: MEMBER.to_owned(),
-            is_choosing: false,
-            voters: Default::default(),
             acknowledged_by: 1,
             wait_for: 1,
-            handing_to: None,
-            by_hand: None,
-            cut: None,
-            failovers: 0,
-            left_out: Default::default(),
+            ..Record::of(
+                "7d3f6d3e-0000-4000-8000-000000000001".parse::<Uuid>().unwrap(),
+                term(revision),
+                MEMBER.to_owned(),
+            )
         }),
         role: Role::Hold,
         server: Default::default(),

@@ -12,18 +12,13 @@ use crate::options::Options;
 
 fn record(epoch: u64, revision: u64) -> Record {
     Record {
-        identity: "eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee".parse().unwrap(),
-        term: Term { epoch, revision },
-        primary: "db-0".into(),
-        voters: Default::default(),
         acknowledged_by: 1,
         wait_for: 1,
-        handing_to: None,
-        by_hand: None,
-        cut: None,
-        failovers: 0,
-        left_out: Default::default(),
-        is_choosing: false,
+        ..Record::of(
+            "eeeeeeee-eeee-eeee-eeee-eeeeeeeeeeee".parse().unwrap(),
+            Term::new(epoch, revision),
+            "db-0",
+        )
     }
 }
 

@@ -1,7 +1,6 @@
 //! Folders with logs that a mysqld wrote, looked at with one cut and another.
 //! Must not need a mysqld.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -71,21 +70,14 @@ impl Drop for Volume {
 
 fn demoted(cut: &str) -> Assignment {
     let record = Record {
-        identity: "dddddddd-dddd-dddd-dddd-dddddddddddd".parse().unwrap(),
-        term: Term {
-            epoch: 2,
-            revision: 4,
-        },
-        primary: "orders-1".into(),
-        is_choosing: false,
-        handing_to: None,
-        by_hand: None,
-        voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,
         cut: Some(set(cut)),
-        failovers: 0,
-        left_out: Default::default(),
+        ..Record::of(
+            "dddddddd-dddd-dddd-dddd-dddddddddddd".parse().unwrap(),
+            Term::new(2, 4),
+            "orders-1",
+        )
     };
     Assignment {
         member: "orders-0".into(),

@@ -31,18 +31,13 @@ pub(crate) struct Member {
 
 pub(crate) fn record(epoch: u64, revision: u64, primary: &Member, wait_for: u16) -> Record {
     Record {
-        identity: IDENTITY.parse().unwrap(),
-        term: Term { epoch, revision },
-        primary: primary.place.member.clone(),
-        voters: BTreeMap::new(),
         acknowledged_by: wait_for,
         wait_for,
-        handing_to: None,
-        by_hand: None,
-        cut: None,
-        failovers: 0,
-        left_out: Default::default(),
-        is_choosing: false,
+        ..Record::of(
+            IDENTITY.parse().unwrap(),
+            Term::new(epoch, revision),
+            primary.place.member.clone(),
+        )
     }
 }
 

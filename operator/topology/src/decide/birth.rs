@@ -135,21 +135,8 @@ fn found(spec: &Spec, seen: &Observed, wanted: &BTreeSet<String>) -> Result<(Rec
         leaving: None,
     };
     let record = Record {
-        identity,
-        term: Term {
-            epoch: 0,
-            revision: 1,
-        },
-        primary: (*founder).clone(),
-        is_choosing: false,
-        handing_to: None,
-        by_hand: None,
         voters: wanted.iter().map(|name| (name.clone(), voter(name))).collect(),
-        acknowledged_by: 0,
-        wait_for: 0,
-        cut: None,
-        failovers: 0,
-        left_out: BTreeSet::new(),
+        ..Record::of(identity, Term::new(0, 1), (*founder).clone())
     };
     let primary = record.primary.clone();
     Ok((record, Reason::Founding { primary }))

@@ -238,21 +238,10 @@ mod tests {
     #[test]
     fn what_was_before_this_epoch_and_did_not_come_with_it_never_comes() {
         let record = Record {
-            identity: IDENTITY.parse::<Uuid>().unwrap(),
-            term: Term {
-                epoch: 2,
-                revision: 5,
-            },
-            primary: "orders-1".into(),
-            is_choosing: false,
-            handing_to: None,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            left_out: Default::default(),
-            by_hand: None,
-            failovers: 0,
             cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
+            ..Record::of(IDENTITY.parse::<Uuid>().unwrap(), Term::new(2, 5), "orders-1")
         };
         let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
         let holes = |text: &str| has_hole(&record, &primary, &set(text));

@@ -402,20 +402,10 @@ fn first_record(bounds: &Bounds) -> Record {
         (name(member), voter)
     });
     Record {
-        identity: identity(),
-        term: Term {
-            epoch: 1,
-            revision: 1,
-        },
-        primary: name(0),
-        is_choosing: false,
-        handing_to: None,
-        by_hand: None,
         voters: voters.collect(),
         acknowledged_by: wait_for,
         wait_for,
         cut: Some(GtidSet::new()),
-        failovers: 0,
-        left_out: Default::default(),
+        ..Record::of(identity(), Term::new(1, 1), name(0))
     }
 }

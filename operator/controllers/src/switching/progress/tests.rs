@@ -1,8 +1,6 @@
 //! A Switchover from its first sight to its end, step by step.
 //! Must not need an API server.
 
-use std::collections::BTreeMap;
-
 use crds::cluster::PromotionKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -29,18 +27,9 @@ fn asked(spec: Value) -> Switchover {
 
 fn record(epoch: u64, primary: &str) -> Record {
     Record {
-        identity: Uuid::from_bytes([7; 16]),
-        term: Term { epoch, revision: 9 },
-        primary: primary.into(),
-        is_choosing: false,
-        handing_to: None,
-        by_hand: None,
-        voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,
-        cut: None,
-        failovers: 0,
-        left_out: Default::default(),
+        ..Record::of(Uuid::from_bytes([7; 16]), Term::new(epoch, 9), primary)
     }
 }
 

@@ -60,21 +60,9 @@ fn just_started(role: Role) -> Case {
         threads_running: 0,
     };
     let record = Record {
-        identity: OTHER.parse().unwrap(),
-        term: Term {
-            epoch: 1,
-            revision: 1,
-        },
-        primary: "db-0".into(),
-        is_choosing: false,
-        voters: BTreeMap::new(),
         acknowledged_by: 1,
         wait_for: 1,
-        handing_to: None,
-        by_hand: None,
-        cut: None,
-        failovers: 0,
-        left_out: Default::default(),
+        ..Record::of(OTHER.parse().unwrap(), Term::new(1, 1), "db-0")
     };
     Case {
         assignment: Assignment {
