@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ground::faults::{Disk, Fault, Injected};
 use ground::shell::{cmd, words};
-use serde_json::Value;
 
 use super::care::inside;
 use super::endurance::under_load;
 use super::rows_members::says;
 use super::switchover::Asked;
-use crate::cluster::{Cluster, is_said};
+use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
@@ -157,7 +156,7 @@ pub(super) fn set_back(stage: &Stage) -> Result<String> {
     })
 }
 
-/// The primary of the record comes back with less than its replicas have: it stays closed until it is made anew.
+/// The primary of the record comes back with less than its replicas have, by their word of it: another leads.
 fn set_back_unseen(
     stage: &Stage,
     cluster: &Cluster<'_>,
@@ -176,23 +175,17 @@ fn set_back_unseen(
     })?;
     load.stands_still(STILL)?;
     operator::scaled(stage, 2)?;
-    let is_closed = |object: &Value| {
-        let primary = &object["status"]["primary"];
-        let is_same = primary["name"] == *member && primary["epoch"] == epoch;
-        is_same
-            && says(object, &["AwaitingReplicas", "commits wait"])
-            && !is_said(object, "PrimaryAvailable", "True")
-    };
-    cluster.wait(stage, "it is closed, and commits wait", is_closed)?;
-    load.stands_still(STILL)?;
-    let object = cluster.get(stage)?;
-    claim(is_closed(&object), format!("it stays so: {}", object["status"]))?;
-    let line = format!("delete pvc,pod {member} -n {} --wait=false", cluster.namespace);
-    stage.k(&line).run()?;
+    let words = ["its volume was set back", "it lacks"];
+    cluster.wait(stage, "it is said why another leads", |object| {
+        says(object, &words)
+    })?;
     load.acknowledges(100)?;
     let after = cluster.primary(stage)?;
-    claim(after != member, format!("another leads than {member}"))?;
+    claim(
+        after != member && cluster.epoch(stage)? > epoch,
+        format!("another leads than {member}"),
+    )?;
     Ok(format!(
-        "set back unseen: closed, AwaitingReplicas, nothing acknowledged; its volume deleted: {after} took over"
+        "set back unseen: nothing acknowledged meanwhile, {after} took over (VolumeSetBack)"
     ))
 }

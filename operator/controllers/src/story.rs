@@ -158,6 +158,7 @@ fn word(cause: Option<Cause>, occasion: Option<Occasion>) -> &'static str {
         (Some(Cause::DiskFull), _) => "DiskFull",
         (Some(Cause::VolumeFails), _) => "VolumeFails",
         (Some(Cause::DataLost), _) => "DataLost",
+        (Some(Cause::SetBack), _) => "VolumeSetBack",
         (None, Some(Occasion::Asked)) => "Requested",
         (None, Some(Occasion::Removed)) => "ScaledDown",
         (None, Some(Occasion::PodEnds)) => "PodDeleted",
@@ -179,21 +180,10 @@ mod tests {
 
     fn record(epoch: u64, is_choosing: bool) -> Record {
         Record {
-            identity: Uuid::from_bytes([7; 16]),
-            term: Term {
-                epoch,
-                revision: epoch,
-            },
-            primary: "orders-0".into(),
             is_choosing,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            handing_to: None,
-            by_hand: None,
-            cut: None,
-            failovers: 0,
-            left_out: Default::default(),
+            ..Record::of(Uuid::from_bytes([7; 16]), Term::new(epoch, epoch), "orders-0")
         }
     }
 

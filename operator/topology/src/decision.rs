@@ -304,6 +304,8 @@ pub enum Cause {
     VolumeFails,
     /// Its volume is another one.
     DataLost,
+    /// Its volume lacks what it wrote itself.
+    SetBack,
 }
 
 /// Why a primary that is well gives its role up.

@@ -105,6 +105,10 @@ pub struct Member {
     pub reported_at: Timestamp,
     /// What this incarnation was seen to have and a younger report of the primary has not.
     pub surplus: Option<GtidSet>,
+    /// What the primary wrote under its number, this one has, and a younger report of the primary has not, though
+    /// none of it can be on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<GtidSet>,
     /// Whether the connection is open.
     pub is_connected: bool,
     /// What the primary of this epoch had at a moment after this incarnation attached to it: who holds

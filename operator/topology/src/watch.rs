@@ -22,6 +22,7 @@ struct Seen {
     /// To be compared with a report of the primary that heard a later ping.
     held: Option<(GtidSet, u64)>,
     surplus: Option<GtidSet>,
+    ahead: Option<GtidSet>,
     attached: Option<Attached>,
 }
 
@@ -76,6 +77,7 @@ impl Watch {
         for (_, seen) in others {
             if let Some((set, _)) = seen.held.take_if(|(_, ping)| report.heard > *ping) {
                 seen.surplus = Some(surplus(&set, server, record));
+                seen.ahead = ahead(&set, report, server);
             }
             if let Some(attached) = seen.attached.as_mut()
                 && attached.goal.is_none()
@@ -95,6 +97,7 @@ impl Watch {
         for (name, member) in &mut seen.members {
             let known = self.members.get(name);
             member.surplus = known.and_then(|known| known.surplus.clone());
+            member.ahead = known.and_then(|known| known.ahead.clone());
             member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
         }
     }
@@ -117,6 +120,18 @@ fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
         own.insert(begun);
     }
     rest.subtract(&own)
+}
+
+/// What the primary wrote and has no more. Until it has proved anything since it was started nothing of its own waits
+/// for acknowledgements, and what was in its binary log is executed before it answers.
+fn ahead(set: &GtidSet, primary: &Report, server: &ServerSeen) -> Option<GtidSet> {
+    if primary.proved.is_some() || server.is_open || server.has_waiters {
+        return None;
+    }
+    let own = set
+        .subtract(&server.executed)
+        .without(|source| source.uuid != server.incarnation);
+    (!own.is_empty()).then_some(own)
 }
 
 impl Attached {
@@ -145,7 +160,8 @@ fn attached(report: &Report, ping: u64) -> Option<Attached> {
 mod tests {
     use super::*;
     use crate::assignment::{Assignment, Role, Server};
-    use crate::report::Process;
+    use crate::observed::Member;
+    use crate::report::{Process, Proof};
     use crate::term::Term;
 
     const PRIMARY: &str = "00000000-0000-0000-0000-000000000001";
@@ -159,21 +175,9 @@ mod tests {
 
     fn report(member: &str, incarnation: &str, executed: &str, received: &str, heard: u64) -> Report {
         let record = Record {
-            identity: EPOCHS.parse().unwrap(),
-            term: Term {
-                epoch: 2,
-                revision: 4,
-            },
-            primary: "orders-0".into(),
-            is_choosing: false,
-            handing_to: None,
-            by_hand: None,
-            voters: BTreeMap::new(),
             acknowledged_by: 1,
             wait_for: 1,
-            cut: None,
-            failovers: 0,
-            left_out: Default::default(),
+            ..Record::of(EPOCHS.parse().unwrap(), Term::new(2, 4), "orders-0")
         };
         Report {
             member: member.into(),
@@ -213,15 +217,43 @@ mod tests {
         }
     }
 
-    /// What a replica is said to have too much, as a later report of the primary tells.
-    fn surplus_of(replica: &str, executed: &str, received: &str) -> Option<GtidSet> {
+    /// What a replica is, as a later report of the primary tells.
+    fn told(replica: &str, primary: &Report) -> Member {
         let mut watch = Watch::default();
         watch.heard(&report("orders-1", REPLICA, replica, "", 1), 1);
-        watch.heard(&report("orders-0", PRIMARY, executed, received, 2), 2);
+        watch.heard(primary, 2);
         let mut seen = Observed::default();
         seen.members.insert("orders-1".into(), Default::default());
         watch.fill(&mut seen);
-        seen.members["orders-1"].surplus.clone()
+        seen.members["orders-1"].clone()
+    }
+
+    fn surplus_of(replica: &str, executed: &str, received: &str) -> Option<GtidSet> {
+        told(replica, &report("orders-0", PRIMARY, executed, received, 2)).surplus
+    }
+
+    #[test]
+    fn writes_that_their_own_author_lacks_after_its_start_are_told() {
+        let ahead_of = |replica: &str, change: fn(&mut Report)| {
+            let mut primary = report("orders-0", PRIMARY, "epoch:1-2,primary:1-4", "", 2);
+            change(&mut primary);
+            told(replica, &primary).ahead
+        };
+        let (more, same) = ("epoch:1-2,primary:1-5", "epoch:1-2,primary:1-4");
+        assert_eq!(ahead_of(more, |_| ()), Some(set("primary:5")));
+        assert_eq!(ahead_of(same, |_| ()), None);
+        assert_eq!(ahead_of("epoch:1-2,primary:1-4,replica:1", |_| ()), None);
+        // A commit on its way, or one that a report from before knows nothing of.
+        let waits = |primary: &mut Report| primary.server.as_mut().unwrap().has_waiters = true;
+        let is_open = |primary: &mut Report| primary.server.as_mut().unwrap().is_open = true;
+        let has_proved = |primary: &mut Report| {
+            let term = Term::new(2, 4);
+            primary.proved = Some(Proof { term, wait_for: 1 });
+        };
+        let is_older = |primary: &mut Report| primary.heard = 1;
+        for change in [waits, is_open, has_proved, is_older] {
+            assert_eq!(ahead_of(more, change), None);
+        }
     }
 
     #[test]

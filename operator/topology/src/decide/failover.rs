@@ -90,10 +90,20 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
             if is_hung {
                 return (!is_heard(scene)).then_some(Cause::Hung);
             }
-            let is_there = scene.living_primary().is_some();
-            (is_there && is_cut_off(scene)).then_some(Cause::CutOff)
+            scene.living_primary()?;
+            match (is_set_back(scene), is_cut_off(scene)) {
+                (true, _) => Some(Cause::SetBack),
+                (false, true) => Some(Cause::CutOff),
+                (false, false) => None,
+            }
         }
     }
+}
+
+/// Somebody who counts has what it wrote itself, and it has not: mysqld never forgets that, its volume was set back.
+fn is_set_back(scene: &Scene<'_>) -> bool {
+    let mut others = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    others.any(|name| scene.counted(name).is_some_and(|at| at.member.ahead.is_some()))
 }
 
 /// So many that count cannot reach it that no commit is acknowledged: as many as know every acknowledged write, and
