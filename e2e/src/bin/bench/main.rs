@@ -62,6 +62,8 @@ enum What {
     },
     /// Draws a file of gaps; needs no ground.
     Plot { from: PathBuf, into: PathBuf },
+    /// Prints a file of gaps as a table, in milliseconds; needs no ground.
+    Table { from: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,11 @@ fn run(cli: &Cli) -> Result<()> {
     if let What::Plot { from, into } = &cli.what {
         return Ok(std::fs::write(into, plot::svg(&sheet::Sheet::read(from)?))?);
     }
+    if let What::Table { from } = &cli.what {
+        let sheet = sheet::Sheet::read(from)?;
+        println!("{}\n\n{}", sheet.machine.told(), sheet.table());
+        return Ok(());
+    }
     let stage = Stage::on_ground(Ground::open(&cli.name)?, Images::default());
     operator::installed(&stage)?;
     match &cli.what {
@@ -86,7 +93,7 @@ fn run(cli: &Cli) -> Result<()> {
         What::Soak { minutes, seed } => gaps::soak(&stage, *minutes, *seed),
         What::Commits { what, pairs, seconds } => commits::measure(&stage, *what, *pairs, *seconds),
         What::Idle { minutes } => idle(&stage, *minutes),
-        What::Plot { .. } => Ok(()),
+        What::Plot { .. } | What::Table { .. } => Ok(()),
     }
 }
 

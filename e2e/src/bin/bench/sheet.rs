@@ -1,7 +1,7 @@
 //! What was measured, where: kept as a file that people and the plot read.
 //! Must not mix machines: a file of another one is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -104,6 +104,43 @@ impl Sheet {
         fs::write(path, text + "\n").with_context(|| format!("failed to write {}", path.display()))
     }
 
+    /// For a page: a line for each series, with the median of each phase.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::from(
+            "| What | Load | Runs | p50 | p90 | p99 | max | medians of the phases |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        for series in &self.series {
+            let gaps = sorted(series.runs.iter().map(|run| run.gap_ms));
+            let at = |percent| percentile(&gaps, percent);
+            let names: BTreeSet<&String> = series.runs.iter().flat_map(|run| run.phases_ms.keys()).collect();
+            let medians = names.into_iter().map(|name| {
+                let all = sorted(
+                    series
+                        .runs
+                        .iter()
+                        .filter_map(|run| run.phases_ms.get(name).copied()),
+                );
+                (name, percentile(&all, 50))
+            });
+            let medians: Vec<String> = medians
+                .filter(|(_, ms)| *ms > 0)
+                .map(|(name, ms)| format!("{name} {ms}"))
+                .collect();
+            text += &format!(
+                "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
+                series.harm,
+                series.load,
+                gaps.len(),
+                at(50),
+                at(90),
+                at(99),
+                at(100),
+                medians.join(", ")
+            );
+        }
+        text
+    }
+
     pub(crate) fn add(&mut self, harm: &str, load: &str, run: Run) {
         let found = self
             .series
@@ -125,6 +162,12 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn sorted(figures: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut all: Vec<u64> = figures.collect();
+    all.sort_unstable();
+    all
+}
+
 /// The smallest figure that this many of a hundred do not exceed.
 pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
@@ -133,8 +176,7 @@ pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
 
 /// Minimum, median, 90 and 99 of a hundred, maximum.
 pub(crate) fn spread(figures: &[u64]) -> String {
-    let mut sorted = figures.to_vec();
-    sorted.sort_unstable();
+    let sorted = sorted(figures.iter().copied());
     let at = |percent| percentile(&sorted, percent);
     format!(
         "{} runs, min {} ms, p50 {} ms, p90 {} ms, p99 {} ms, max {} ms",
