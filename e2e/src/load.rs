@@ -20,6 +20,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// A machine that all members share is not to be the limit: replicas would lag for minutes.
 const PER_SECOND: u32 = 100;
 const WITHIN: Duration = Duration::from_secs(120);
+const SET_UP_WITHIN: Duration = Duration::from_secs(20);
 /// What was on its way when something broke may still be answered.
 const STILL_WITHIN: Duration = Duration::from_secs(5);
 const STILL_POLL: Duration = Duration::from_millis(200);
@@ -56,7 +57,7 @@ impl<'a> Load<'a> {
         let file = format!("holdfast-{}-{}.jsonl", cluster.namespace, std::process::id());
         let history = std::env::temp_dir().join(file);
         ground::cache::remove(&history)?;
-        program(stage, &login, "setup", &[])?.run()?;
+        set_up(|| program(stage, &login, "setup", &[]))?;
         let path = history.display().to_string();
         let connect_within = connect_within.as_millis().to_string();
         let mut args = vec![
@@ -174,7 +175,7 @@ pub fn commits(stage: &Stage, login: &Login, clients: u32, seconds: u64) -> Resu
     let file = format!("holdfast-commits-{}.jsonl", std::process::id());
     let history = std::env::temp_dir().join(file);
     ground::cache::remove(&history)?;
-    program(stage, login, "setup", &[])?.run()?;
+    set_up(|| program(stage, login, "setup", &[]))?;
     let (path, clients) = (history.display().to_string(), clients.to_string());
     let lasts = format!("{seconds}s");
     let args = ["--clients", &clients, "--history", &path, "--duration", &lasts];
@@ -207,6 +208,15 @@ pub(crate) fn judged(stage: &Stage, login: &Login, args: &[&str]) -> Result<Verd
             String::from_utf8_lossy(&out.stderr)
         ),
     }
+}
+
+/// Makes the checker's tables: a node may learn of a new Service, or of who it leads to, a moment after others.
+pub(crate) fn set_up(program: impl Fn() -> Result<ground::shell::Cmd>) -> Result<()> {
+    wait_until("the checker's tables", SET_UP_WITHIN, || {
+        program()?.run()?;
+        Ok(true)
+    })
+    .map(drop)
 }
 
 /// The checker, its password in its environment.

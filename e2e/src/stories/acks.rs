@@ -41,7 +41,7 @@ fn cut(stage: &Stage, pair: &Pair<'_>) -> Result<Verdict> {
     let history = std::env::temp_dir().join(file);
     ground::cache::remove(&history)?;
     let source = pair.login(stage, 0)?;
-    load::program(stage, &source, "setup", &[])?.run()?;
+    load::set_up(|| load::program(stage, &source, "setup", &[]))?;
     // Its tables are there in any case: what is acknowledged from now on is only in the relay log.
     pair.apply_all(stage)?;
     let path = history.display().to_string();

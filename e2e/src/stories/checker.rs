@@ -14,7 +14,7 @@ use ground::spec::Unit;
 use nix::sys::signal::Signal;
 
 use crate::fixtures::{PASSWORD, Servers};
-use crate::load::told;
+use crate::load::{self, told};
 use crate::stage::{Stage, claim, wait_until};
 
 /// Every commit is on disk before it is acknowledged.
@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
         ));
         ground::cache::remove(&history)?;
         let address = servers.service(stage)?.ip().to_string();
-        program(stage, &["setup", "--host", &address, "--user", "checker"])?.run()?;
+        load::set_up(|| program(stage, &["setup", "--host", &address, "--user", "checker"]))?;
         let path = history.display().to_string();
         let args = [
             "run",
