@@ -20,6 +20,8 @@ const SENT_MIB: u64 = 64;
 pub enum Harm {
     /// mysqld killed.
     Killed,
+    /// The agent killed, and mysqld with it.
+    Agent,
     /// The Pod deleted.
     Deleted,
     /// The node without power.
@@ -48,6 +50,7 @@ impl Harm {
     pub fn what(self) -> &'static str {
         match self {
             Self::Killed => "mysqld killed",
+            Self::Agent => "agent and mysqld killed",
             Self::Deleted => "Pod deleted",
             Self::Power => "node without power",
             Self::Cut => "node cut off",
@@ -71,7 +74,7 @@ impl Harm {
     pub fn goal_ms(self) -> (u64, u64) {
         match self {
             Self::Killed | Self::Sending => (250, 1_000),
-            Self::Power | Self::Cut => (1_500, 3_000),
+            Self::Power | Self::Cut | Self::Agent => (1_500, 3_000),
             Self::Frozen | Self::Hung => (4_000, 4_000),
             Self::Switchover | Self::Deleted => (100, 300),
         }
@@ -83,6 +86,7 @@ impl Harm {
         let namespace = cluster.namespace;
         let fault = match self {
             Self::Killed => return stage.kill(namespace, &primary, "mysqld").map(|()| None),
+            Self::Agent => return stage.kill(namespace, &primary, "holdfast").map(|()| None),
             Self::Deleted => {
                 let line = format!("delete pod {primary} -n {namespace} --wait=false");
                 return stage.k(&line).run().map(|()| None);

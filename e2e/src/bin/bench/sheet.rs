@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use e2e::harm::Harm;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +109,8 @@ impl Sheet {
     /// For a page: a line for each series, with the median of each phase.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
-            "| What | Load | Runs | p50 | p90 | p99 | max | medians of the phases |\n|---|---|---|---|---|---|---|---|\n",
+            "| What | Load | Runs | p50 | p90 | p99 | max | goal, p50 and p99 | medians of the phases |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
         );
         for series in &self.series {
             let gaps = sorted(series.runs.iter().map(|run| run.gap_ms));
@@ -126,15 +129,20 @@ impl Sheet {
                 .filter(|(_, ms)| *ms > 0)
                 .map(|(name, ms)| format!("{name} {ms}"))
                 .collect();
+            let harm = Harm::from_str(&series.harm, false).ok();
+            let goal = harm
+                .map(Harm::goal_ms)
+                .map(|(half, most)| format!("{half}, {most}"));
             text += &format!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
-                series.harm,
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+                harm.map_or(series.harm.as_str(), |harm| harm.what()),
                 series.load,
                 gaps.len(),
                 at(50),
                 at(90),
                 at(99),
                 at(100),
+                goal.unwrap_or_default(),
                 medians.join(", ")
             );
         }
