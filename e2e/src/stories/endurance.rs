@@ -16,7 +16,8 @@ use crate::stage::{Stage, claim, wait_until};
 const FIVE_WITHIN: Duration = Duration::from_secs(400);
 /// Longer than it takes to be too far behind for reads, and to be told of.
 const LOCKED_SECONDS: u32 = 60;
-const OUTAGE: Duration = Duration::from_secs(120);
+/// Longer than any lease of nodes and of operators.
+const OUTAGE: Duration = Duration::from_secs(60);
 const WITHIN: Duration = Duration::from_secs(300);
 
 /// A Healthy cluster under load; what happens to it; the judgement.
@@ -107,7 +108,7 @@ pub(super) fn api_down(stage: &Stage) -> Result<String> {
         let ground = stage.ground()?;
         let fault = Fault::api_down().inject(ground)?;
         let (before, begun) = (load.lines()?, Instant::now());
-        wait_until("two minutes of writes without an API server", WITHIN, || {
+        wait_until("a minute of writes without an API server", WITHIN, || {
             Ok(begun.elapsed() > OUTAGE && load.lines()? > before + 1_000)
         })?;
         load.goes_on()?;

@@ -265,13 +265,14 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
     if let Some(what) = own_history(scene, at) {
         return (MemberState::Diverged, Some(what));
     }
-    let failure = at
-        .server
-        .follows
-        .as_ref()
-        .and_then(|follows| follows.failure.clone());
-    if let Some(failure) = failure {
-        return (MemberState::Failed, Some(failure));
+    let follows = at.server.follows.as_ref();
+    if let Some((follows, failure)) = follows.and_then(|follows| Some((follows, follows.failure.clone()?))) {
+        // That its source is away is no fault of its own.
+        let state = match follows.is_unreached {
+            true => MemberState::CatchingUp,
+            false => MemberState::Failed,
+        };
+        return (state, Some(failure));
     }
     let is_following = scene.follows_primary(at);
     if counts && exposure::serves_reads(scene, name, true) && is_following {
