@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use topology::assignment::{Assignment, Role};
-use topology::gtid::Uuid;
 use topology::record::Record;
 use topology::report::{Process, Report};
 use topology::term::Term;
@@ -371,9 +370,9 @@ pub(crate) fn assignment(revision: u64) -> Box<Assignment> {
             acknowledged_by: 1,
             wait_for: 1,
             ..Record::of(
-                "7d3f6d3e-0000-4000-8000-000000000001".parse::<Uuid>().unwrap(),
+                "7d3f6d3e-0000-4000-8000-000000000001".parse().unwrap(),
                 term(revision),
-                MEMBER.to_owned(),
+                MEMBER,
             )
         }),
         role: Role::Hold,

@@ -29,9 +29,7 @@ fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
     // stays while it is seen to be closed, and for a while if it is not seen, when it can acknowledge nothing:
     // after two changes nodes look at their Services once a second, so there is to be one.
     let before = scene.seen.exposed.primary.as_ref();
-    let stays = |before: &&Endpoint| {
-        here.as_ref() == Some(*before) || is_closed(scene, before) || is_out_of_sight(scene, before)
-    };
+    let stays = |before: &&Endpoint| here.as_ref() == Some(*before) || is_shut_or_unseen(scene, before);
     before.filter(stays).cloned()
 }
 
@@ -43,19 +41,14 @@ fn of_primary(scene: &Scene<'_>) -> Option<Endpoint> {
     })
 }
 
-/// Its Pod is there, and nobody can read or write there.
-fn is_closed(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
+/// Its Pod is there, and nobody can read or write there, or it was heard of a moment ago.
+fn is_shut_or_unseen(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
     let is_there = scene.address(&endpoint.member) == Some(&*endpoint.ip);
-    let report = scene.connected(&endpoint.member).map(|(_, report)| report);
-    let server = report.map(|report| report.server.as_ref());
-    is_there && server.is_some_and(|server| server.is_none_or(|server| !server.is_open))
-}
-
-/// Its Pod is there, and it was heard of a moment ago.
-fn is_out_of_sight(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
-    let is_there = scene.address(&endpoint.member) == Some(&*endpoint.ip);
-    let member = scene.seen.members.get(&endpoint.member);
-    is_there && member.is_some_and(|member| !member.is_connected && !is_silent(scene, member))
+    let member = scene.seen.members.get(&endpoint.member).filter(|_| is_there);
+    member.is_some_and(|member| match scene.connected(&endpoint.member) {
+        Some((_, report)) => report.server.as_ref().is_none_or(|server| !server.is_open),
+        None => !member.is_connected && !is_silent(scene, member),
+    })
 }
 
 /// For longer than anybody looks, and than the last failover is over: neither leaves time to hear of all.

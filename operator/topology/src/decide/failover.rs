@@ -9,7 +9,7 @@ use crate::decision::{Cause, Reason, Refusal};
 use crate::record::Record;
 use crate::report::{Follows, Process, Report};
 
-/// The controller has not heard of its agent for so long.
+/// The controller has not heard of its agent for so long: less than ends its connection, which tells then.
 const AGENT_SILENCE_MS: u64 = 900;
 /// A replica has not reached it for so long. It gives a connection up after ten seconds without a packet, and it
 /// has been refused since if it could reach anybody.

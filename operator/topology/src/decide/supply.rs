@@ -241,7 +241,7 @@ mod tests {
             acknowledged_by: 1,
             wait_for: 1,
             cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
-            ..Record::of(IDENTITY.parse::<Uuid>().unwrap(), Term::new(2, 5), "orders-1")
+            ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 5), "orders-1")
         };
         let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
         let holes = |text: &str| has_hole(&record, &primary, &set(text));
