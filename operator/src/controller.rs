@@ -57,6 +57,9 @@ pub struct ControllerOptions {
     /// The name of this Pod
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "holdfast")]
     own_name: String,
+    /// The node of this Pod: of equals, a primary on another one is chosen
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    own_node: Option<String>,
 }
 
 impl ControllerOptions {
@@ -71,6 +74,7 @@ impl ControllerOptions {
             namespaces: self.namespaces,
             own_namespace: self.own_namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             own_name: self.own_name,
+            own_node: self.own_node,
             listen: self.listen,
             looks: self.looks,
             certificate_lifetime: self.certificate_lifetime,

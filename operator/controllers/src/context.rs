@@ -37,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) captures: Captures,
     pub(crate) inputs: Inputs,
     pub(crate) certificate_lifetime: Duration,
+    /// Where this process runs.
+    pub(crate) own_node: Option<String>,
     pub(crate) supplies: Arc<Semaphore>,
     /// Monotonic times are counted from here.
     origin: Instant,
@@ -50,6 +52,7 @@ impl Context {
         captures: Captures,
         inputs: Inputs,
         certificate_lifetime: Duration,
+        own_node: Option<String>,
     ) -> Self {
         Self {
             clients,
@@ -59,6 +62,7 @@ impl Context {
             captures,
             inputs,
             certificate_lifetime,
+            own_node,
             supplies: Arc::new(Semaphore::new(SUPPLIES_LIMIT)),
             origin: Instant::now(),
         }

@@ -48,6 +48,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) handing_since: Option<Timestamp>,
     pub(crate) taken_back_at: Option<Timestamp>,
     pub(crate) calm: &'a Calm,
+    /// Ours.
+    pub(crate) node: Option<&'a str>,
     pub(crate) now: jiff::Timestamp,
 }
 
@@ -70,6 +72,7 @@ pub(crate) fn observed(seen: &Seen<'_>) -> Observed {
         taken_back_at: seen.taken_back_at,
         members,
         exposed: exposed(seen),
+        operator_node: seen.node.map(str::to_owned),
         ..Observed::default()
     };
     seen.calm.fill(&mut observed);
@@ -189,6 +192,7 @@ mod tests {
                 taken_back_at: None,
                 calm: &Calm::default(),
                 had_primary: false,
+                node: Some("node-1"),
                 now: "2026-11-21T12:00:00Z".parse().unwrap(),
             })
         }

@@ -337,6 +337,7 @@ impl ClusterLoop {
                 .status
                 .as_ref()
                 .is_some_and(|status| status.primary.is_some()),
+            node: self.context.own_node.as_deref(),
             now: Wall::now(),
         };
         let observed = observe::observed(&seen);

@@ -60,6 +60,8 @@ pub struct Options {
     pub own_namespace: String,
     /// The Pod's name, for people.
     pub own_name: String,
+    /// The node that it runs on.
+    pub own_node: Option<String>,
     pub listen: SocketAddr,
     /// Where looks at clusters are answered: only to those whom Kubernetes lets into the Pod.
     pub looks: SocketAddr,
@@ -109,6 +111,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         captures,
         options.inputs,
         options.certificate_lifetime,
+        options.own_node,
     );
     let ended = follow_and_lead(
         Arc::new(context),

@@ -130,6 +130,7 @@ impl World {
             namespaces: vec![self.namespace.clone()],
             own_namespace: self.namespace.clone(),
             own_name: "test".into(),
+            own_node: None,
             listen,
             looks,
             certificate_lifetime: Duration::from_secs(3600),

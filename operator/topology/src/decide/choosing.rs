@@ -247,7 +247,8 @@ fn named(scene: &Scene<'_>) -> Option<(Record, Reason)> {
 }
 
 /// The longest history of the highest epoch; if several are equal one without anything that nobody was
-/// promised, of these one of the oldest series, so that the others can follow it, and then the primary before.
+/// promised, of these one of the oldest series, so that the others can follow it, then the primary before, and then
+/// one on another node than the operator's.
 fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, Reason), Refusal> {
     let histories = still.iter();
     let all: Vec<History<'_>> = histories
@@ -265,6 +266,7 @@ fn choose(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> Result<(Record, R
             one.is_clean(),
             Reverse(one.series),
             one.name == scene.primary(),
+            !scene.is_beside_operator(one.name),
             Reverse(one.name),
         )
     });

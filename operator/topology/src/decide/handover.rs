@@ -121,7 +121,8 @@ pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
     (is_due && is_last).then_some(Occasion::Update)
 }
 
-/// Who may take over with the shortest wait; or, by name, why nobody may.
+/// Who may take over with the shortest wait, of equals one on another node than the operator's; or, by name, why
+/// nobody may.
 fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Result<&'a str, BTreeMap<String, Unfit>> {
     let asked = (scene.spec.switchover.as_ref())
         .filter(|_| why == Occasion::Asked)
@@ -138,13 +139,13 @@ fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Result<&'a str, BTreeMap<S
         match judge(scene, name, why) {
             Ok((name, lacks)) => {
                 let is_outdated = why == Occasion::Update && restarts::is_outdated(scene.seen, name);
-                fit.push((is_outdated, lacks, name));
+                fit.push((is_outdated, lacks, scene.is_beside_operator(name), name));
             }
             Err(why) => drop(unfit.insert(name.to_owned(), why)),
         }
     }
     fit.sort_unstable();
-    fit.first().map(|(_, _, name)| *name).ok_or(unfit)
+    fit.first().map(|(.., name)| *name).ok_or(unfit)
 }
 
 /// It counts, stays, keeps up, and enough others will acknowledge; with what it lacks now.

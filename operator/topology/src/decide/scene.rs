@@ -120,6 +120,13 @@ impl<'a> Scene<'a> {
         connected(self.seen, name)
     }
 
+    /// A node that takes both away costs twice: another operator leads before another primary can.
+    pub(super) fn is_beside_operator(&self, name: &str) -> bool {
+        let pod = self.seen.members.get(name).and_then(|member| member.pod.as_ref());
+        let node = pod.and_then(|pod| pod.node.as_ref());
+        node.is_some() && node == self.seen.operator_node.as_ref()
+    }
+
     /// It answers, and its volume takes nothing more.
     pub(super) fn cannot_write(&self, name: &str) -> bool {
         self.connected(name)

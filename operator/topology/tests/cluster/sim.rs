@@ -101,6 +101,8 @@ pub(crate) struct Sim {
     pub(crate) had_primary: bool,
     handing: Option<(Term, u64)>,
     pub(crate) taken_back_at: Option<u64>,
+    /// The member on whose node the controller runs.
+    pub(crate) beside: Option<String>,
     calm: Calm,
     /// Somebody reads what happens.
     is_told: bool,
@@ -138,6 +140,7 @@ impl Sim {
             had_primary: false,
             handing: None,
             taken_back_at: None,
+            beside: None,
             calm: Calm::default(),
             is_told: std::env::var_os("HOLDFAST_SEED").is_some(),
             watch: Watch::default(),
@@ -196,12 +199,13 @@ impl Sim {
             exposed: self.exposed.clone(),
             handing_since: self.handing.map(|(_, since)| since),
             taken_back_at: self.taken_back_at,
+            operator_node: self.beside.as_deref().map(node_of),
             ..Observed::default()
         };
         for (name, node) in &self.nodes {
             let pod = node.has_pod.then(|| Pod {
                 ip: Some(ip(name)),
-                node: Some("node".into()),
+                node: Some(node_of(name)),
                 is_current: !node.is_outdated,
                 is_terminating: node.is_ending,
                 ..Pod::default()
@@ -434,6 +438,11 @@ impl Sim {
             .map(|(name, _)| name.clone())
             .collect()
     }
+}
+
+/// Each member has one of its own.
+fn node_of(member: &str) -> String {
+    format!("node-of-{member}")
 }
 
 pub(crate) fn ip(name: &str) -> String {

@@ -229,7 +229,13 @@ impl Stage {
                     node.is_outdated = true;
                 }
             }
-            _ => return self.act_on_spec(what).or_else(|| self.act_on_members(what)),
+            _ => {
+                let beside = what.strip_prefix("the controller runs on the node of ");
+                let Some(beside) = beside else {
+                    return self.act_on_spec(what).or_else(|| self.act_on_members(what));
+                };
+                self.sim.beside = Some(beside.to_owned());
+            }
         }
         Some(String::new())
     }
