@@ -20,6 +20,8 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// A machine that all members share is not to be the limit: replicas would lag for minutes.
 const PER_SECOND: u32 = 100;
 const WITHIN: Duration = Duration::from_secs(120);
+/// All clients are at work by then.
+const BEGUN_LINES: usize = 200;
 const SET_UP_WITHIN: Duration = Duration::from_secs(20);
 /// What was on its way when something broke may still be answered.
 const STILL_WITHIN: Duration = Duration::from_secs(5);
@@ -79,7 +81,7 @@ impl<'a> Load<'a> {
             history,
             child,
         };
-        load.wait_lines(500)?;
+        load.wait_lines(BEGUN_LINES)?;
         Ok(load)
     }
 

@@ -14,10 +14,25 @@ use crate::shell::{Cmd, cmd};
 use crate::spec::{Paths, Spec, Unit};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
+/// A node watches files by seven of these, and a control plane by eight: the kernel's 128, which all grounds share, are
+/// enough for about fifteen nodes. A kubelet without one never comes up, or knows no volume driver.
+const WATCHERS: u32 = 1024;
+const WATCHERS_LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// The control group of the unit's own processes; a node's pods are beside it, in `pods`.
 pub fn group(spec: &Spec, unit: Unit) -> String {
     format!("{}/{}", spec.cgroup(), unit.name())
+}
+
+/// Raised and never lowered: others may count on it by then.
+pub fn allow_watchers() -> Result<()> {
+    let failed = || format!("failed to raise {WATCHERS_LIMIT} to {WATCHERS}");
+    let now = fs::read_to_string(WATCHERS_LIMIT).with_context(failed)?;
+    let now: u32 = now.trim().parse().with_context(failed)?;
+    if now < WATCHERS {
+        fs::write(WATCHERS_LIMIT, WATCHERS.to_string()).with_context(failed)?;
+    }
+    Ok(())
 }
 
 /// Starts the unit: its namespaces, its PID 1, its processes.

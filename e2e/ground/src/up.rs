@@ -240,6 +240,7 @@ pub fn start_node(ground: &Ground, unit: Unit) -> Result<()> {
 
 /// Starts the nodes from this index on, side by side.
 fn start_nodes(ground: &Ground, from: u8) -> Result<()> {
+    machine::allow_watchers()?;
     std::thread::scope(|scope| {
         let starts: Vec<_> = (from..=ground.spec().nodes)
             .map(|index| scope.spawn(move || start_node(ground, Unit::Node(index))))

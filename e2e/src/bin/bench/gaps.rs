@@ -17,6 +17,8 @@ use crate::sheet::{Run, Sheet, millis, spread};
 const MOVED_WITHIN: Duration = Duration::from_secs(180);
 /// What a client waits for who is gone is added to the gap.
 const CONNECT_WITHIN: Duration = Duration::from_millis(250);
+/// Acknowledged writes after which the gap is over.
+const ENOUGH: usize = 100;
 /// After so many failovers in a row the next one waits: a new cluster is made instead.
 const FREE: u32 = 3;
 const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
@@ -115,7 +117,7 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
         Ok(cluster.epoch(stage)? > before)
     })
     .with_context(|| cluster.told(stage))?;
-    load.goes_on()?;
+    load.acknowledges(ENOUGH)?;
     fault.map_or(Ok(()), Injected::heal)?;
     cluster.wait_healthy(stage)?;
     let verdict = load.judge()?;
