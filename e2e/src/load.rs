@@ -140,7 +140,7 @@ impl<'a> Load<'a> {
 
     /// Lets it write some more, stops it, and has it judged, every member too.
     pub fn judge(mut self) -> Result<Verdict> {
-        self.goes_on()?;
+        self.wait_lines(self.lines()? + BEGUN_LINES)?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
         nix::sys::signal::kill(pid, Signal::SIGTERM).context("failed to stop the checker")?;
         let status = self.child.wait()?;

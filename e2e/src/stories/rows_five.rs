@@ -1,12 +1,13 @@
 //! Stories of rows of docs/failures.md that take five members: on a proving ground of five nodes of their own.
 //! Must not touch the ground that the other stories play on, and leaves nothing of its own.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ground::faults::{Fault, Injected};
 use ground::ground::Ground;
-use ground::shell::{Cmd, cmd};
+use ground::shell::cmd;
 
 use super::rows_members::says;
 use crate::cluster::{Cluster, is_said};
@@ -22,35 +23,36 @@ const WITHIN: Duration = Duration::from_secs(120);
 const STILL: Duration = Duration::from_secs(10);
 
 /// Five nodes; taken down again, also when the story fails.
-struct Five(Stage);
-
-fn program(stage: &Stage, args: &[&str]) -> Result<Cmd> {
-    let program = stage.ground()?.paths.program("ground");
-    Ok(cmd(program, ["--name", NAME]).args(args))
+struct Five {
+    stage: Stage,
+    /// The other ground's: its own goes with it.
+    program: PathBuf,
 }
 
 impl Five {
     fn up(stage: &Stage) -> Result<Self> {
-        program(stage, &["down"])?.run()?;
-        program(stage, &["up", "--nodes", "5", "--net", NET])?.run()?;
-        let five = Self(Stage::on_ground(Ground::open(NAME)?, stage.images.clone()));
-        operator::installed(&five.0)?;
+        let program = stage.ground()?.paths.program("ground");
+        told(&program, &["down"])?;
+        told(&program, &["up", "--nodes", "5", "--net", NET])?;
+        let stage = Stage::on_ground(Ground::open(NAME)?, stage.images.clone());
+        let five = Self { stage, program };
+        operator::installed(&five.stage)?;
         // One on each node: whichever three are lost, somebody leads.
-        operator::scaled(&five.0, 5)?;
+        operator::scaled(&five.stage, 5)?;
         Ok(five)
-    }
-
-    fn down(&self) -> Result<()> {
-        program(&self.0, &["down"])?.run()
     }
 }
 
 impl Drop for Five {
     fn drop(&mut self) {
-        if let Err(error) = self.down() {
+        if let Err(error) = told(&self.program, &["down"]) {
             eprintln!("failed to take the ground of five nodes down: {error:#}");
         }
     }
+}
+
+fn told(program: &Path, args: &[&str]) -> Result<()> {
+    cmd(program, ["--name", NAME]).args(args).run()
 }
 
 fn power_off(stage: &Stage, unit: &str) -> Result<Injected> {
@@ -61,7 +63,7 @@ fn power_off(stage: &Stage, unit: &str) -> Result<Injected> {
 /// Row 43, then row 46, of one cluster.
 pub(super) fn scaled_and_killed(stage: &Stage) -> Result<String> {
     let five = Five::up(stage)?;
-    let stage = &five.0;
+    let stage = &five.stage;
     let mut cluster = Cluster {
         namespace: "five",
         memory: "640Mi",

@@ -20,7 +20,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 /// Acknowledged writes after which the gap is over.
 const ENOUGH: usize = 100;
 /// After so many failovers in a row the next one waits: a new cluster is made instead.
-const FREE: u32 = 3;
+const FREE: u64 = 3;
 const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
 
 #[derive(Args)]
@@ -87,9 +87,7 @@ impl Gap {
         cluster.healthy(stage)?;
         let mut gaps = Vec::new();
         for number in 1..=self.runs {
-            if number > 1 && number % FREE == 1 {
-                anew(stage, &cluster)?;
-            }
+            anew_if_due(stage, &cluster)?;
             let (run, told) = once(stage, &cluster, harm, self.load)?;
             println!("{} {number}: {told}; {}", harm.name(), run.told());
             gaps.push(run.gap_ms);
@@ -103,7 +101,11 @@ impl Gap {
     }
 }
 
-fn anew(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+fn anew_if_due(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    let record = cluster.record(stage)?.context("the cluster has no record")?;
+    if record["failovers"].as_u64().unwrap_or(0) < FREE {
+        return Ok(());
+    }
     cluster.remove(stage)?;
     cluster.healthy(stage).map(drop)
 }
@@ -126,7 +128,7 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
     Ok((promotion(stage, cluster, millis(gap))?, told))
 }
 
-/// Faults of the primary by chance, one after the other, three on one cluster, each judged.
+/// Faults of the primary by chance, one after the other, each judged; on a new cluster when the next one would wait.
 pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let cluster = Cluster {
         namespace: "bench-soak",
@@ -139,9 +141,7 @@ pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
     let harms = Harm::value_variants();
     let mut rounds = 0_u64;
     while begun.elapsed() < Duration::from_secs(u64::from(minutes) * 60) {
-        if rounds > 0 && rounds.is_multiple_of(u64::from(FREE)) {
-            anew(stage, &cluster)?;
-        }
+        anew_if_due(stage, &cluster)?;
         let harm = harms[usize::try_from(mixed(seed, rounds) % harms.len() as u64)?];
         let (run, told) = once(stage, &cluster, harm, Amount::Some)
             .with_context(|| format!("round {rounds} of seed {seed}: {}", harm.what()))?;
