@@ -93,6 +93,7 @@ impl Agent {
             are_accounts_right: run.accounts == Some(self.told.app),
             are_certificates_right: run.certificates == self.told.certificates || self.told.certificates == 0,
             has_stranger: run.stranger.is_some(),
+            copy_waited: run.log.copy_waited(Instant::now()),
         };
         Some(steps::steps(&view))
     }
@@ -162,6 +163,12 @@ impl Agent {
             Ending::Kill => {
                 tracing::warn!(
                     "commits wait for acknowledgements on a server that lost its role: it is killed"
+                );
+                self.kill(After::Start);
+            }
+            Ending::Unblock => {
+                tracing::warn!(
+                    "commits wait for a replica whose copy waits for these commits: mysqld is started anew, closed"
                 );
                 self.kill(After::Start);
             }

@@ -18,6 +18,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Given up, a write waits on in the server; a new one would wait behind it.
 const WRITE_LIMIT: Duration = Duration::from_secs(3_600);
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks for replicas: at first, and at most.
+const ATTACHED_FIRST: Duration = Duration::from_millis(4);
+const ATTACHED_LIMIT: Duration = Duration::from_millis(200);
 /// A write that waits so long is nudged, again and again.
 const NUDGE_PERIOD: Duration = Duration::from_secs(1);
 /// Nudges that may wait in the server at once.
@@ -38,7 +41,7 @@ pub(crate) struct Pulse(Arc<Mutex<State>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
-    /// Of the write that has not returned.
+    /// Of the write that has not returned, or has not enough replicas to begin with.
     pub(crate) began: Option<Instant>,
     last: Duration,
 }
@@ -61,6 +64,15 @@ pub(crate) enum Beat {
     Failed(sessions::Error),
     /// It was committed, and the rules were not in force all the time.
     Unproved,
+}
+
+/// What came of one write.
+enum Written {
+    /// Acknowledged as the goal asks.
+    Proof,
+    NoProof,
+    /// The goal is another one, and none was begun.
+    Nothing,
 }
 
 pub(crate) struct Beats {
@@ -99,12 +111,14 @@ impl Beats {
                     proved = None;
                     continue;
                 }
-                Some(Ok(true)) if is_proved => Beat::Committed(self.pulse.state().last),
-                Some(Ok(true)) => {
+                Some(Ok(Written::Nothing)) if self.goal.has_changed().is_err() => return,
+                Some(Ok(Written::Nothing)) => continue,
+                Some(Ok(Written::Proof)) if is_proved => Beat::Committed(self.pulse.state().last),
+                Some(Ok(Written::Proof)) => {
                     proved = Some((goal.identity, goal.proof));
                     Beat::Proved(goal.proof)
                 }
-                Some(Ok(false)) => {
+                Some(Ok(Written::NoProof)) => {
                     proved = None;
                     Beat::Unproved
                 }
@@ -150,17 +164,20 @@ impl Beats {
         session: &mut Option<Session>,
         goal: &Goal,
         is_proved: bool,
-    ) -> Result<bool, sessions::Error> {
+    ) -> Result<Written, sessions::Error> {
         let session = match session {
             Some(session) => session,
             None => session.insert(self.sessions.login(Job::Agent).await?),
         };
-        let before = match is_proved {
-            true => None,
-            false => Some(status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?),
-        };
         let began = Instant::now();
         self.pulse.set(|state| state.began = Some(began));
+        let before = match is_proved {
+            true => None,
+            false => match self.attached(session, goal.proof.wait_for).await? {
+                None => return Ok(Written::Nothing),
+                enough => enough,
+            },
+        };
         let mut nudges = 0;
         {
             let mut writing = std::pin::pin!(commit(session, goal, is_proved));
@@ -178,12 +195,36 @@ impl Beats {
             };
         });
         let Some(before) = before else {
-            return Ok(true);
+            return Ok(Written::Proof);
         };
         let after = status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?;
-        Ok(is_proof(goal.proof.wait_for, &before, &after))
+        match is_proof(goal.proof.wait_for, &before, &after) {
+            true => Ok(Written::Proof),
+            false => Ok(Written::NoProof),
+        }
+    }
+
+    /// Waits for enough replicas to be there. Before that a commit would only wait, and nothing can take it back: nobody
+    /// could be copied from here until then, and perhaps nobody can follow without. `None`: the goal has changed.
+    async fn attached(&self, session: &mut Session, wait_for: u16) -> Result<Option<Look>, sessions::Error> {
+        let mut goal = self.goal.clone();
+        let mut pause = ATTACHED_FIRST;
+        loop {
+            let look = status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?;
+            let clients = look.1.as_ref().map_or(0, |source| source.clients);
+            if clients >= u64::from(wait_for) {
+                return Ok(Some(look));
+            }
+            if tokio::time::timeout(pause, goal.changed()).await.is_ok() {
+                return Ok(None);
+            }
+            pause = (pause * 2).min(ATTACHED_LIMIT);
+        }
     }
 }
+
+/// The settings that decide what a commit waits for, and what came of those before.
+type Look = (Settings, Option<SemiSyncSource>);
 
 async fn commit(session: &mut Session, goal: &Goal, is_proved: bool) -> Result<(), sql::Error> {
     let deadline = Deadline::after(WRITE_LIMIT);
@@ -197,22 +238,18 @@ async fn commit(session: &mut Session, goal: &Goal, is_proved: bool) -> Result<(
 }
 
 /// Whether a commit between the two looks waited for so many replicas.
-fn is_proof(
-    wait_for: u16,
-    before: &(Settings, Option<SemiSyncSource>),
-    after: &(Settings, Option<SemiSyncSource>),
-) -> bool {
+fn is_proof(wait_for: u16, before: &Look, after: &Look) -> bool {
     if wait_for == 0 {
         return true;
     }
-    let holds = |(settings, source): &(Settings, Option<SemiSyncSource>)| {
+    let holds = |(settings, source): &Look| {
         settings.flag(Setting::SemiSyncSource) == Some(true)
             && settings.get(Setting::SemiSyncWaitPoint) == Some(&Value::Word("AFTER_SYNC".into()))
             && settings.number(Setting::SemiSyncWaitCount) >= Some(u64::from(wait_for))
             && source.as_ref().is_some_and(|source| source.is_on)
     };
     // What was committed without an acknowledgement, or a fall back in between, would be counted.
-    let counted = |(_, source): &(Settings, Option<SemiSyncSource>)| {
+    let counted = |(_, source): &Look| {
         let source = source.as_ref();
         source.map(|source| (source.unacked_transactions, source.off_times))
     };
@@ -223,7 +260,7 @@ fn is_proof(
 mod tests {
     use super::*;
 
-    fn look(count: u64, unacked: u64, is_on: bool) -> (Settings, Option<SemiSyncSource>) {
+    fn look(count: u64, unacked: u64, is_on: bool) -> Look {
         let settings = [
             (Setting::SemiSyncSource, Value::Flag(true)),
             (Setting::SemiSyncWaitPoint, Value::Word("AFTER_SYNC".into())),

@@ -1,6 +1,8 @@
 //! From what the member is to what it should be: the next steps, as a function of both.
 //! Must not do IO or keep anything; a step that was taken is seen in the next facts.
 
+use std::time::Duration;
+
 use sql::settings::Setting;
 use sql::status::{Channel, Facts, Receiver};
 use topology::assignment::{Assignment, Place, Role};
@@ -11,6 +13,8 @@ use super::rules::{self, Wrong};
 
 /// Access denied: the password of the receiver was changed under it.
 const ACCESS_DENIED: u32 = 1045;
+/// A replica that only restarts is back by then, and what waits goes on.
+const COPY_PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -71,6 +75,8 @@ impl Step {
 pub(crate) enum Ending {
     /// Commits wait on a server that is no primary any more: nobody may be told that they succeeded.
     Kill,
+    /// Commits wait for a replica whose copy waits for these commits.
+    Unblock,
     /// A clone is complete: mysqld starts anew under a new identity.
     Renew,
     /// A clone ruined the data: new ones are made.
@@ -91,6 +97,8 @@ pub(crate) struct View<'a> {
     pub(crate) are_certificates_right: bool,
     /// Under these orders another server was seen at the address of the source.
     pub(crate) has_stranger: bool,
+    /// For how long somebody's copy from here has waited for commits to end.
+    pub(crate) copy_waited: Option<Duration>,
 }
 
 /// In their order; after them the facts are read again. None: it is as it should be, or somebody
@@ -313,6 +321,9 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
 /// Up to its own first write in one go: nobody takes writes meanwhile.
 fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
     let facts = view.facts;
+    if is_deadlocked(view, wait_for) {
+        return vec![Step::End(Ending::Unblock)];
+    }
     let mut steps = channel(facts).map(leave_source).unwrap_or_default();
     if !waits_for(facts, wait_for) {
         steps.push(match wait_for {
@@ -332,6 +343,14 @@ fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
         steps.push(Step::Accounts);
     }
     steps
+}
+
+/// A copy ends when no commit waits, these wait for a replica, and there will be none without a copy. mysqld takes no
+/// waiting commit back; started anew, closed, it has none, since nobody writes there before enough replicas follow.
+fn is_deadlocked(view: &View<'_>, wait_for: u16) -> bool {
+    let source = view.facts.semi_sync_source.as_ref();
+    let is_short = source.is_some_and(|source| source.waiters > 0 && source.clients < u64::from(wait_for));
+    is_short && view.copy_waited.is_some_and(|waited| waited >= COPY_PATIENCE)
 }
 
 /// What was received is applied first; while that lasts nothing else is done.

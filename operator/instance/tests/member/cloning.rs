@@ -3,7 +3,7 @@
 
 use topology::assignment::{Place as At, Role};
 use topology::gtid::Uuid;
-use topology::report::TroubleKind;
+use topology::report::{Process, TroubleKind};
 
 use crate::block_on;
 use crate::controller::{Cluster, Member};
@@ -207,5 +207,56 @@ fn a_clone_from_nobody_leaves_the_data_alone() {
         assert_eq!(report.server.unwrap().incarnation, old);
         let mut replica = cluster.members[2].place.app("first").await.unwrap();
         assert_eq!(replica.count().await, 2);
+    });
+}
+
+/// All replicas lost their volumes: the commits that wait hold up the copy that would end their wait.
+#[test]
+fn a_copy_that_waiting_commits_hold_up_is_made_and_they_are_kept() {
+    block_on(async {
+        let mut cluster = with_rows("cdead", 2).await;
+        let (donor, record) = (cluster.members[0].at(), cluster.record.clone());
+        for member in &mut cluster.members[1..] {
+            member.assign(Some(&record), Role::Hold).await;
+            member.settled().await;
+        }
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        let before = app.count().await;
+        let writing = tokio::spawn(async move { app.insert().await });
+        let primary = &mut cluster.members[0];
+        primary
+            .until("a waiter", |report| {
+                report.server.as_ref().is_some_and(|server| server.has_waiters)
+            })
+            .await;
+        let old = incarnation(&cluster.members[2]);
+        let role = Role::Clone {
+            donor,
+            instead_of: old,
+        };
+        cluster.members[2].assign(Some(&record), role).await;
+        let began = std::time::Instant::now();
+        let primary = &mut cluster.members[0];
+        primary
+            .until("its end", |report| !matches!(report.process, Process::Running))
+            .await;
+        println!("the donor was ended after {:?}", began.elapsed());
+        assert!(
+            writing.await.unwrap().is_err(),
+            "its client is not told that it is done"
+        );
+        let report = cluster.members[2]
+            .until("the copy", |report| {
+                let server = report.server.as_ref();
+                report.is_settled && server.is_some_and(|server| server.incarnation != old)
+            })
+            .await;
+        println!("copied after {:?}: {:?}", began.elapsed(), report.troubles);
+        let primary = &mut cluster.members[0];
+        let refused = primary.place.app("first").await;
+        assert!(refused.is_err(), "nobody reads what nobody else has");
+        ends_as_a_replica(&mut cluster, 2, old, "nothing").await;
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        assert_eq!(app.count().await, before + 1, "what waited is everywhere");
     });
 }

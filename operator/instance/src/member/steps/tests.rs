@@ -24,6 +24,7 @@ struct Case {
     is_founded: bool,
     is_proved: bool,
     has_stranger: bool,
+    copy_waited: Option<Duration>,
 }
 
 fn place(member: &str) -> Place {
@@ -76,6 +77,7 @@ fn just_started(role: Role) -> Case {
         is_founded: false,
         is_proved: false,
         has_stranger: false,
+        copy_waited: None,
     }
 }
 
@@ -171,6 +173,7 @@ impl Case {
             are_accounts_right: true,
             are_certificates_right: true,
             has_stranger: self.has_stranger,
+            copy_waited: self.copy_waited,
         })
     }
 
@@ -400,6 +403,24 @@ fn a_promoted_replica_applies_what_it_received_first() {
     following(Receiver::Off).gives(&opening);
     let idle = following(Receiver::Off).channel(|channel| channel.is_applier_on = false);
     idle.gives(&with(&[Step::StartApplier]));
+}
+
+#[test]
+fn a_primary_whose_commits_wait_for_a_copy_of_itself_starts_anew() {
+    let deadlocked = |copy_waited| Case {
+        copy_waited,
+        ..just_started(PRIMARY).waiting(1).open()
+    };
+    let of = |case: &mut Case, clients| {
+        case.facts.semi_sync_source.as_mut().unwrap().clients = clients;
+        case.steps()
+    };
+    let mut long = deadlocked(Some(COPY_PATIENCE));
+    assert_eq!(of(&mut long, 0), [Step::End(Ending::Unblock)]);
+    assert_eq!(of(&mut long, 1), []);
+    assert_eq!(of(&mut long.waiting(0), 0), []);
+    assert_eq!(of(&mut deadlocked(Some(COPY_PATIENCE / 2)), 0), []);
+    assert_eq!(of(&mut deadlocked(None), 0), []);
 }
 
 #[test]
