@@ -19,6 +19,8 @@ mod rows_data;
 mod rows_five;
 mod rows_late;
 mod rows_members;
+mod rows_network;
+mod rows_often;
 mod rows_operator;
 mod rows_power;
 mod rows_volumes;
@@ -303,6 +305,18 @@ pub const ALL: &[Story] = &[
     long(
         "acknowledgements lost on their way, and a chosen primary that nobody can follow",
         rows_members::acknowledgements_lost,
+    ),
+    long(
+        "replicas that do not reach the primary: no write is acknowledged until another leads",
+        rows_network::cut_from_replicas,
+    ),
+    long(
+        "replicas that do not hear the primary, first one, then both: another takes over",
+        rows_network::cut_one_way,
+    ),
+    long(
+        "primaries that die ten times within minutes: later failovers wait, nothing lost",
+        rows_often::ten_deaths,
     ),
     long(
         "a client that stays with a cut off or suspended primary is never told ok",

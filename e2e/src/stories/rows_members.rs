@@ -18,7 +18,7 @@ use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 const AGENT_PORT: u16 = 9306;
-const MYSQL_PORT: u16 = 3306;
+pub(super) const MYSQL_PORT: u16 = 3306;
 /// Longer than a failover takes, and than a commit waits before the agent says so.
 const WATCHED: Duration = Duration::from_secs(15);
 const ACKNOWLEDGEMENTS_LOST: Duration = Duration::from_secs(4);
@@ -42,7 +42,7 @@ pub(super) fn refusal(error: &anyhow::Error) -> String {
 }
 
 /// The nodes of all members but this one.
-fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
+pub(super) fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
     let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
     let others = names.filter(|name| name != member);
     others.map(|name| cluster.node(stage, &name)).collect()
@@ -56,7 +56,7 @@ fn leads_on(stage: &Stage) -> Result<String> {
     node.map(str::to_owned).context("the leader has no node")
 }
 
-fn port_cut(unit: &str, port: u16, from: &str, direction: Direction) -> Fault {
+pub(super) fn port_cut(unit: &str, port: u16, from: &str, direction: Direction) -> Fault {
     Fault::Net(NetFault::Port {
         unit: unit.to_owned(),
         port,

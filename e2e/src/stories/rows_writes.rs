@@ -174,17 +174,29 @@ pub(super) fn deleted_while_commits_wait(stage: &Stage) -> Result<String> {
 
 /// No replica hears the primary, commits wait, and then it is lost: none of them is acknowledged, and another leads.
 /// Gives both, and what was removed from the one that was lost.
-fn lost_while_commits_wait(
+pub(super) fn lost_while_commits_wait(
     stage: &Stage,
     cluster: &Cluster<'_>,
     load: &Load<'_>,
     lose: impl FnOnce(&str) -> Result<()>,
 ) -> Result<(String, String, String)> {
-    let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
+    let primary = cluster.primary(stage)?;
     let mut cuts = Vec::new();
     for replica in replicas(stage, cluster)? {
         cuts.push(unheard(stage, cluster, &primary, &replica)?);
     }
+    lost_behind(stage, cluster, load, cuts, lose)
+}
+
+/// The same, behind cuts that are made.
+pub(super) fn lost_behind(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    load: &Load<'_>,
+    cuts: Vec<Injected>,
+    lose: impl FnOnce(&str) -> Result<()>,
+) -> Result<(String, String, String)> {
+    let (epoch, primary) = (cluster.epoch(stage)?, cluster.primary(stage)?);
     commits_wait(stage, cluster, &primary)?;
     let before = load.acknowledged()?;
     lose(&primary)?;

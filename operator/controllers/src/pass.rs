@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use topology::check::{self, check};
 use topology::decide::decide;
-use topology::decision::Decision;
+use topology::decision::{ClusterState, Decision};
 use topology::observed::{Observed, Spec};
 use topology::record::Record;
 
@@ -290,6 +290,7 @@ impl ClusterLoop {
             record,
             decision,
             is_writable: status::is_writable(decision),
+            are_commits_waiting: decision.state == ClusterState::AwaitingReplicas,
             is_open: record.is_some_and(|record| status::is_open(observed, record)),
             is_told: record.is_some_and(|record| status::is_told(&status, record)),
         };

@@ -33,6 +33,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) decision: &'a Decision,
     /// The primary serves as it should.
     pub(crate) is_writable: bool,
+    /// Commits wait for replicas: none of them is answered.
+    pub(crate) are_commits_waiting: bool,
     /// It says that it takes writes.
     pub(crate) is_open: bool,
     /// Its epoch has been told.
@@ -44,7 +46,9 @@ impl Story {
     pub(crate) fn follow(story: Option<Self>, scene: &Scene<'_>, now: Instant) -> Option<Self> {
         let record = scene.record.filter(|record| record.term.epoch > 0)?;
         let is_moving = record.is_choosing || record.handing_to.is_some();
-        if scene.is_writable && scene.is_told && !is_moving {
+        let is_lost = |reason: &Reason| matches!(reason, Reason::FailingOver { .. });
+        let is_well = scene.is_writable && !scene.are_commits_waiting;
+        if is_well && scene.is_told && !is_moving && !scene.decision.because.iter().any(is_lost) {
             return None;
         }
         let mut story = story.unwrap_or(Self {
@@ -217,6 +221,7 @@ mod tests {
                 record: Some(&record),
                 decision,
                 is_writable: is_open,
+                are_commits_waiting: false,
                 is_open,
                 is_told: record.term.epoch == 1,
             };
@@ -253,9 +258,37 @@ mod tests {
             record: Some(&record),
             decision: &nothing,
             is_writable: true,
+            are_commits_waiting: false,
             is_open: true,
             is_told: true,
         };
         assert!(Story::follow(Some(story), &told, now).is_none());
+    }
+
+    /// Its replicas cannot reach it: it is open, and answers no commit.
+    #[tokio::test(start_paused = true)]
+    async fn commits_that_wait_count_and_so_does_the_word_on_why_it_was_replaced() {
+        let cut_off = Reason::FailingOver {
+            from: "orders-0".into(),
+            cause: Cause::CutOff,
+        };
+        let (nothing, why) = (decision(vec![]), decision(vec![cut_off]));
+        let mut story = None;
+        for (decision, are_commits_waiting, seconds) in
+            [(&nothing, false, 60), (&nothing, true, 12), (&why, false, 1)]
+        {
+            let scene = Scene {
+                record: Some(&record(1, false)),
+                decision,
+                is_writable: true,
+                are_commits_waiting,
+                is_open: true,
+                is_told: true,
+            };
+            story = Story::follow(story, &scene, Instant::now());
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+        }
+        let told = story.unwrap().told(Instant::now(), Duration::from_secs(30));
+        assert_eq!((told.cause, told.duration_ms), ("PrimaryCutOff", 13_000));
     }
 }
