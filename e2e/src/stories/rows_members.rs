@@ -42,7 +42,7 @@ pub(super) fn refusal(error: &anyhow::Error) -> String {
 }
 
 /// The nodes of all members but this one.
-pub(super) fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
+fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
     let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
     let others = names.filter(|name| name != member);
     others.map(|name| cluster.node(stage, &name)).collect()

@@ -17,7 +17,7 @@ use crate::stage::{Stage, claim};
 const STILL: Duration = Duration::from_secs(4);
 
 /// Replicas give a connection up after ten seconds and try again; that they are silent is seen a little later.
-const IN_HASTE_MS: u64 = 8_000;
+const IN_HASTE_MS: u64 = 6_000;
 const CAUSE: &str = "its replicas cannot reach it";
 
 /// One failover, for this reason, and not in haste; who led follows again. Gives it in words.
