@@ -18,9 +18,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Given up, a write waits on in the server; a new one would wait behind it.
 const WRITE_LIMIT: Duration = Duration::from_secs(3_600);
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks for replicas: at first, and at most.
-const ATTACHED_FIRST: Duration = Duration::from_millis(4);
-const ATTACHED_LIMIT: Duration = Duration::from_millis(200);
+/// Between two looks for replicas.
+const ATTACHED_PERIOD: Duration = Duration::from_millis(100);
 /// A write that waits so long is nudged, again and again.
 const NUDGE_PERIOD: Duration = Duration::from_secs(1);
 /// Nudges that may wait in the server at once.
@@ -171,12 +170,13 @@ impl Beats {
         };
         let began = Instant::now();
         self.pulse.set(|state| state.began = Some(began));
+        // A failover does not wait for the followers before it begins to write: most often they come meanwhile.
+        if goal.is_epoch_begun && !is_proved && !self.is_attended(session, goal.proof.wait_for).await? {
+            return Ok(Written::Nothing);
+        }
         let before = match is_proved {
             true => None,
-            false => match self.attached(session, goal.proof.wait_for).await? {
-                None => return Ok(Written::Nothing),
-                enough => enough,
-            },
+            false => Some(status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?),
         };
         let mut nudges = 0;
         {
@@ -205,20 +205,20 @@ impl Beats {
     }
 
     /// Waits for enough replicas to be there. Before that a commit would only wait, and nothing can take it back: nobody
-    /// could be copied from here until then, and perhaps nobody can follow without. `None`: the goal has changed.
-    async fn attached(&self, session: &mut Session, wait_for: u16) -> Result<Option<Look>, sessions::Error> {
+    /// could be copied from here until then, and perhaps nobody can follow without. False: the goal has changed.
+    async fn is_attended(&self, session: &mut Session, wait_for: u16) -> Result<bool, sessions::Error> {
         let mut goal = self.goal.clone();
-        let mut pause = ATTACHED_FIRST;
         loop {
-            let look = status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?;
-            let clients = look.1.as_ref().map_or(0, |source| source.clients);
-            if clients >= u64::from(wait_for) {
-                return Ok(Some(look));
+            let (_, source) = status::semi_sync(session, Deadline::after(LOOK_LIMIT)).await?;
+            if source.map_or(0, |source| source.clients) >= u64::from(wait_for) {
+                return Ok(true);
             }
-            if tokio::time::timeout(pause, goal.changed()).await.is_ok() {
-                return Ok(None);
+            if tokio::time::timeout(ATTACHED_PERIOD, goal.changed())
+                .await
+                .is_ok()
+            {
+                return Ok(false);
             }
-            pause = (pause * 2).min(ATTACHED_LIMIT);
         }
     }
 }

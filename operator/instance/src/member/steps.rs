@@ -15,6 +15,8 @@ use super::rules::{self, Wrong};
 const ACCESS_DENIED: u32 = 1045;
 /// A replica that only restarts is back by then, and what waits goes on.
 const COPY_PATIENCE: Duration = Duration::from_secs(20);
+/// Where nobody reads or writes, nothing is lost by a start.
+const COPY_PATIENCE_CLOSED: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -346,11 +348,16 @@ fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
 }
 
 /// A copy ends when no commit waits, these wait for a replica, and there will be none without a copy. mysqld takes no
-/// waiting commit back; started anew, closed, it has none, since nobody writes there before enough replicas follow.
+/// waiting commit back; started anew, closed, it has none: what it wrote of its epoch is in its data by then, and nothing
+/// else is written there before enough replicas follow.
 fn is_deadlocked(view: &View<'_>, wait_for: u16) -> bool {
     let source = view.facts.semi_sync_source.as_ref();
     let is_short = source.is_some_and(|source| source.waiters > 0 && source.clients < u64::from(wait_for));
-    is_short && view.copy_waited.is_some_and(|waited| waited >= COPY_PATIENCE)
+    let patience = match is_open(view.facts) {
+        true => COPY_PATIENCE,
+        false => COPY_PATIENCE_CLOSED,
+    };
+    is_short && view.copy_waited.is_some_and(|waited| waited >= patience)
 }
 
 /// What was received is applied first; while that lasts nothing else is done.

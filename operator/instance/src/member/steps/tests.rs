@@ -407,9 +407,10 @@ fn a_promoted_replica_applies_what_it_received_first() {
 
 #[test]
 fn a_primary_whose_commits_wait_for_a_copy_of_itself_starts_anew() {
+    let open = || just_started(PRIMARY).waiting(1).open();
     let deadlocked = |copy_waited| Case {
         copy_waited,
-        ..just_started(PRIMARY).waiting(1).open()
+        ..open()
     };
     let of = |case: &mut Case, clients| {
         case.facts.semi_sync_source.as_mut().unwrap().clients = clients;
@@ -419,8 +420,9 @@ fn a_primary_whose_commits_wait_for_a_copy_of_itself_starts_anew() {
     assert_eq!(of(&mut long, 0), [Step::End(Ending::Unblock)]);
     assert_eq!(of(&mut long, 1), []);
     assert_eq!(of(&mut long.waiting(0), 0), []);
-    assert_eq!(of(&mut deadlocked(Some(COPY_PATIENCE / 2)), 0), []);
-    assert_eq!(of(&mut deadlocked(None), 0), []);
+    assert_eq!(of(&mut deadlocked(Some(COPY_PATIENCE_CLOSED)), 0), []);
+    let mut closed = deadlocked(Some(COPY_PATIENCE_CLOSED)).with(Setting::OfflineMode, Value::Flag(true));
+    assert_eq!(of(&mut closed, 0), [Step::End(Ending::Unblock)]);
 }
 
 #[test]
