@@ -32,6 +32,12 @@ impl<'a> Gate<'a> {
         Ok(gate)
     }
 
+    /// Nobody can claim this epoch, or write anything else of it that satisfies this, too.
+    pub fn of_epoch(stage: &'a Stage, namespace: &str, epoch: u64, and: &str) -> Result<Self> {
+        let refused = format!("record.matches('\"epoch\":{epoch}[,}}]'){and}");
+        Self::of_records(stage, namespace, &refused, &format!("{{\"epoch\":{epoch}}}"))
+    }
+
     /// Where this cluster's Services lead cannot be changed.
     pub fn of_endpoints(stage: &'a Stage, namespace: &str, cluster: &str) -> Result<Self> {
         let rule = json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]});

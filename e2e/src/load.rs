@@ -116,6 +116,15 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
+    /// While this is done its clients stand still: no write is asked for, and none is on its way for long.
+    pub fn while_still<T>(&self, done: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).context("failed to stop the checker")?;
+        let answer = done();
+        nix::sys::signal::kill(pid, Signal::SIGCONT).context("failed to continue the checker")?;
+        answer
+    }
+
     /// Waits until it has written so much.
     pub fn wait_lines(&self, more_than: usize) -> Result<()> {
         let waited = wait_until(&format!("{more_than} lines of history"), WITHIN, || {

@@ -15,6 +15,7 @@ mod nodes;
 mod platform;
 mod policy;
 mod room;
+mod rows_by_hand;
 mod rows_data;
 mod rows_five;
 mod rows_late;
@@ -329,6 +330,22 @@ pub const ALL: &[Story] = &[
     long(
         "a long transaction in the way of a switchover: taken back, and done later",
         rows_work::long_transaction,
+    ),
+    long(
+        "the primary dies in the middle of a rolling change, nothing lost and every Pod current",
+        rows_work::dies_while_rolling,
+    ),
+    long(
+        "two histories of one epoch: nobody takes over until a person names one",
+        rows_by_hand::histories_differ,
+    ),
+    long(
+        "primary and sole acknowledger gone: a person names who is left, and gives up no more than that one lacks",
+        rows_by_hand::laggard_named,
+    ),
+    long(
+        "a replica written to as the primary dies: the other leads, and what was written is archived",
+        rows_data::written_as_the_primary_dies,
     ),
     long(
         "all connections used up, and a replica written to: nobody takes over",

@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::care::inside;
 use super::endurance::under_load;
-use super::rows_members::says;
+use super::rows_by_hand::gone_with_equals;
+use super::rows_members::{leads_on, says};
+use super::rows_writes::{removed, replicas};
 use crate::cluster::{self, Cluster};
+use crate::gate::Gate;
 use crate::load::Load;
 use crate::stage::{Stage, claim, wait_until};
 
+const IDENTITY: &str = "SELECT @@GLOBAL.server_uuid";
 const WITHIN: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 30;
 /// More than there is room for, beside the checker's and the agent's.
@@ -75,16 +79,31 @@ fn used_up(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<Stri
     ))
 }
 
-/// A write that only a replica has: told, and gone with all its data.
-fn written_to(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
-    let replica = cluster.replica(stage)?;
+/// What only this replica gets.
+fn write_to(stage: &Stage, cluster: &Cluster<'_>, replica: &str) -> Result<()> {
     let database = cluster.login(stage, "primary")?.database;
-    let identity = || inside(stage, cluster, &replica, "SELECT @@GLOBAL.server_uuid");
-    let (before, epoch) = (identity()?, cluster.epoch(stage)?);
     let errant = format!(
         "SET GLOBAL super_read_only = 0; SET GLOBAL read_only = 0; CREATE TABLE {database}.errant (id INT PRIMARY KEY)"
     );
-    inside(stage, cluster, &replica, &errant)?;
+    inside(stage, cluster, replica, &errant).map(drop)
+}
+
+fn nothing_left(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<()> {
+    let database = cluster.login(stage, "primary")?.database;
+    let tables = format!("SHOW TABLES IN {database} LIKE \"errant\"");
+    let left = inside(stage, cluster, member, &tables)?;
+    claim(
+        left.is_empty(),
+        format!("nothing of it is left on {member}: {left}"),
+    )
+}
+
+/// A write that only a replica has: told, and gone with all its data.
+fn written_to(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let replica = cluster.replica(stage)?;
+    let identity = || inside(stage, cluster, &replica, IDENTITY);
+    let (before, epoch) = (identity()?, cluster.epoch(stage)?);
+    write_to(stage, cluster, &replica)?;
     cluster.wait(stage, &format!("{replica} does not serve"), |object| {
         says(object, &["Degraded", &format!("not serving: {replica}")])
             || cluster::member_of(object, &replica)["state"] != "Serving"
@@ -92,13 +111,57 @@ fn written_to(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<S
     wait_until("all its data are made anew", WITHIN, || Ok(identity()? != before))?;
     cluster.wait_healthy(stage)?;
     load.acknowledges(100)?;
-    let left = inside(
-        stage,
-        cluster,
-        &replica,
-        &format!("SHOW TABLES IN {database} LIKE \"errant\""),
-    )?;
-    claim(left.is_empty(), format!("nothing of it is left: {left}"))?;
+    nothing_left(stage, cluster, &replica)?;
     claim(cluster.epoch(stage)? == epoch, "and nobody took over")?;
     Ok(format!("{replica} written to: copied anew, the write is gone"))
+}
+
+/// Row 31 again: of two replicas with one history the one that would be chosen is written to in the moment in which
+/// the primary dies.
+pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "written-to",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let (primary, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        let replicas = replicas(stage, &cluster)?;
+        let node = cluster.node(stage, &primary)?;
+        let gate = Gate::of_epoch(stage, cluster.namespace, epoch + 1, "")?;
+        let gone = load.while_still(|| gone_with_equals(stage, &cluster, (&primary, &node)))?;
+        wait_until("an operator leads that has power", WITHIN, || {
+            Ok(leads_on(stage)? != node)
+        })?;
+        let beside = leads_on(stage)?;
+        let apart = |replica: &&String| cluster.node(stage, replica).is_ok_and(|node| node != beside);
+        let written = replicas.iter().find(apart).context("no replica is apart")?;
+        let other = replicas.iter().find(|replica| *replica != written);
+        let other = other.context("there is one replica only")?;
+        let before = inside(stage, &cluster, written, IDENTITY)?;
+        write_to(stage, &cluster, written)?;
+        gate.open()?;
+        cluster.wait(stage, &format!("{other} leads"), |object| {
+            let leads = &object["status"]["primary"];
+            leads["name"] == **other && leads["epoch"] == epoch + 1
+        })?;
+        // A copy is not made of a primary with a commit that waits: the old one is the first to acknowledge.
+        gone.heal()?;
+        let took = load.acknowledges(100)?;
+        let words = removed(stage, &cluster, written)?;
+        cluster.wait_healthy(stage)?;
+        let after = inside(stage, &cluster, written, IDENTITY)?;
+        claim(before != after, format!("{written} is copied anew"))?;
+        for member in &[&primary, written, other] {
+            nothing_left(stage, &cluster, member)?;
+        }
+        claim(
+            cluster.primary(stage)? == *other && cluster.epoch(stage)? == epoch + 1,
+            format!("{other} leads: {}", cluster.told(stage)),
+        )?;
+        Ok(format!(
+            "{primary} without power and {written} written to: {other} leads, 100 writes {:.0} s after {primary} had \
+             power again; {written} copied anew: {words}",
+            took.as_secs_f64()
+        ))
+    })
 }

@@ -49,7 +49,7 @@ fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result
 }
 
 /// Where the controller is that leads.
-fn leads_on(stage: &Stage) -> Result<String> {
+pub(super) fn leads_on(stage: &Stage) -> Result<String> {
     let leader = operator::leader(stage)?.context("nobody leads")?;
     let pod = stage.get(&format!("pod {leader} -n {}", operator::NAMESPACE))?;
     let node = pod["spec"]["nodeName"].as_str();

@@ -31,14 +31,8 @@ const STOPPED_FOR: Duration = Duration::from_secs(60);
 
 /// A failover from this epoch is held where the next primary is not chosen yet.
 fn hold_choice<'a>(stage: &'a Stage, cluster: &Cluster<'_>, epoch: u64) -> Result<Gate<'a>> {
-    let next = epoch + 1;
-    let refused = format!("record.matches('\"epoch\":{next}[,}}]') && !record.contains('isChoosing')");
-    Gate::of_records(
-        stage,
-        cluster.namespace,
-        &refused,
-        &format!("{{\"epoch\":{next}}}"),
-    )
+    let is_choice = " && !record.contains('isChoosing')";
+    Gate::of_epoch(stage, cluster.namespace, epoch + 1, is_choice)
 }
 
 /// Waits until the record says that this epoch is claimed, and whether its primary is chosen.

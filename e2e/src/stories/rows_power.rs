@@ -22,10 +22,10 @@ const IN_VAIN: usize = 200;
 const LOCKED_SECONDS: u32 = 120;
 
 /// A primary, the replica that alone acknowledges its writes, and one that lacks them, on a node with a controller.
-struct Uneven {
-    primary: String,
-    acknowledger: String,
-    laggard: String,
+pub(super) struct Uneven {
+    pub(super) primary: String,
+    pub(super) acknowledger: String,
+    pub(super) laggard: String,
     cut: Injected,
     /// What the primary had executed.
     had: String,
@@ -33,7 +33,7 @@ struct Uneven {
 
 impl Uneven {
     /// One replica is held back while clients write, until it lacks what the other acknowledged.
-    fn make(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<Self> {
+    pub(super) fn make(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<Self> {
         let nodes = operator::on_two_nodes(stage)?;
         let primary = cluster.primary(stage)?;
         let replicas = replicas(stage, cluster)?;
@@ -62,12 +62,12 @@ impl Uneven {
     }
 
     /// Nobody is there any more to be heard: the laggard is free to hear whoever comes.
-    fn let_go(self) -> Result<()> {
+    pub(super) fn let_go(self) -> Result<()> {
         self.cut.heal()
     }
 
     /// The laggard alone is there: it lacks writes, takes none, and the status says whose return is waited for.
-    fn is_blocked(&self, stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    pub(super) fn is_blocked(&self, stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
         let mut gone = [self.primary.as_str(), self.acknowledger.as_str()];
         gone.sort_unstable();
         let who = format!("seen: {}, missing: {}", self.laggard, gone.join(", "));
@@ -115,7 +115,7 @@ impl Uneven {
 }
 
 /// A node without power.
-fn power_cut(stage: &Stage, unit: String) -> Result<Injected> {
+pub(super) fn power_cut(stage: &Stage, unit: String) -> Result<Injected> {
     Fault::UnitDown { unit }.inject(stage.ground()?)
 }
 

@@ -12,6 +12,7 @@ use super::endurance::under_load;
 use super::rows_members::says;
 use super::switchover::Asked;
 use crate::cluster::{self, Cluster, condition, is_said};
+use crate::harm::Harm;
 use crate::load::Load;
 use crate::stage::{Stage, claim, wait_until};
 
@@ -275,5 +276,87 @@ fn open_for_long(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     Ok(format!(
         "a transaction that stays open: {after} took over in {} ms",
         object["status"]["durationMs"]
+    ))
+}
+
+/// Row 44: the first replica's Pod is being made anew when the primary dies, by its mysqld, then by its node.
+pub(super) fn dies_while_rolling(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "rolling",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let killed = dies_at_the_first(stage, &cluster, load, ("800Mi", Harm::Killed))?;
+        let power = dies_at_the_first(stage, &cluster, load, ("832Mi", Harm::Power))?;
+        Ok(format!("{killed}; {power}"))
+    })
+}
+
+fn dies_at_the_first(
+    stage: &Stage,
+    cluster: &Cluster<'_>,
+    load: &Load<'_>,
+    (memory, harm): (&str, Harm),
+) -> Result<String> {
+    let members: Vec<String> = (0..cluster.instances)
+        .map(|n| format!("{}-{n}", cluster.name))
+        .collect();
+    let pod = |member: &str| stage.get(&format!("pod {member} -n {}", cluster.namespace));
+    let olds: Result<Vec<Value>> = members.iter().map(|member| pod(member)).collect();
+    let olds = olds?;
+    let (before, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let changed = Cluster {
+        memory,
+        ..cluster.clone()
+    };
+    changed.apply(stage)?;
+    let is_there = |member: &str, old: &Value| {
+        pod(member).is_ok_and(|now| {
+            let is_same = now["metadata"]["uid"] == old["metadata"]["uid"];
+            is_same && now["metadata"]["deletionTimestamp"].is_null()
+        })
+    };
+    let mut first = String::new();
+    wait_until("the first Pod is being made anew", UNDER_WAY_WITHIN, || {
+        let mut pairs = members.iter().zip(&olds);
+        let ends = pairs.find(|(member, old)| !is_there(member, old));
+        first = ends.map(|(member, _)| member.clone()).unwrap_or_default();
+        Ok(!first.is_empty())
+    })?;
+    let on_their_way = members.iter().zip(&olds).filter(|(member, old)| {
+        let is_back =
+            |now: &Value| is_said(now, "Ready", "True") && now["metadata"]["deletionTimestamp"].is_null();
+        !is_there(member, old) && !pod(member).is_ok_and(|now| is_back(&now))
+    });
+    let on_their_way: Vec<&String> = on_their_way.map(|(member, _)| member).collect();
+    claim(
+        on_their_way.contains(&&first) && !on_their_way.contains(&&before),
+        format!("{first} is on its way when {before} dies: {on_their_way:?}"),
+    )?;
+    let fault = harm.befall(stage, cluster)?;
+    let took = load.acknowledges(100)?;
+    let after = cluster.primary(stage)?;
+    if let Some(fault) = fault {
+        claim(after != before, format!("another leads than {before}"))?;
+        fault.heal()?;
+    }
+    changed.wait_healthy(stage)?;
+    for (member, old) in members.iter().zip(&olds) {
+        let now = pod(member)?;
+        let containers = now["spec"]["containers"].as_array().context("no containers")?;
+        let is_current = containers
+            .iter()
+            .any(|container| container["resources"]["limits"]["memory"] == memory);
+        claim(
+            is_current && now["metadata"]["uid"] != old["metadata"]["uid"],
+            format!("the Pod of {member} is of today's spec"),
+        )?;
+    }
+    Ok(format!(
+        "{} of {before} while {on_their_way:?} are made anew: {after} leads, 100 writes after {:.0} s, epoch {epoch} to {}, all \
+         Pods of today's spec",
+        harm.what(),
+        took.as_secs_f64(),
+        cluster.epoch(stage)?
     ))
 }

@@ -105,7 +105,7 @@ fn none_acknowledged_until_claimed(
 }
 
 /// Waits until a member says what was removed from it, and where its events are; gives the words.
-fn removed(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
+pub(super) fn removed(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
     cluster.wait(stage, &format!("{member} says what was removed"), |object| {
         member_of(object, member)["removed"].is_string()
     })?;
