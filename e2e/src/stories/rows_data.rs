@@ -144,9 +144,9 @@ pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
             let leads = &object["status"]["primary"];
             leads["name"] == **other && leads["epoch"] == epoch + 1
         })?;
-        // A copy is not made of a primary with a commit that waits: the old one is the first to acknowledge.
-        gone.heal()?;
+        // Only the one that was written to can acknowledge, and it is to be copied first.
         let took = load.acknowledges(100)?;
+        gone.heal()?;
         let words = removed(stage, &cluster, written)?;
         cluster.wait_healthy(stage)?;
         let after = inside(stage, &cluster, written, IDENTITY)?;
@@ -159,8 +159,8 @@ pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
             format!("{other} leads: {}", cluster.told(stage)),
         )?;
         Ok(format!(
-            "{primary} without power and {written} written to: {other} leads, 100 writes {:.0} s after {primary} had \
-             power again; {written} copied anew: {words}",
+            "{primary} without power and {written} written to: {other} leads, 100 writes {:.0} s later; {written} \
+             copied anew: {words}",
             took.as_secs_f64()
         ))
     })

@@ -330,8 +330,8 @@ fn dies_at_the_first(
     });
     let on_their_way: Vec<&String> = on_their_way.map(|(member, _)| member).collect();
     claim(
-        on_their_way.contains(&&first) && !on_their_way.contains(&&before),
-        format!("{first} is on its way when {before} dies: {on_their_way:?}"),
+        on_their_way == [&first] && first != before,
+        format!("{first} alone is on its way when {before} dies: {on_their_way:?}"),
     )?;
     let fault = harm.befall(stage, cluster)?;
     let took = load.acknowledges(100)?;
@@ -353,7 +353,7 @@ fn dies_at_the_first(
         )?;
     }
     Ok(format!(
-        "{} of {before} while {on_their_way:?} are made anew: {after} leads, 100 writes after {:.0} s, epoch {epoch} to {}, all \
+        "{} of {before} while {first} is made anew: {after} leads, 100 writes after {:.0} s, epoch {epoch} to {}, all \
          Pods of today's spec",
         harm.what(),
         took.as_secs_f64(),

@@ -232,5 +232,15 @@ fn removal(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fo
         let is_primary = memory.is_some_and(|record| record.primary == *name);
         let is_there = seen.members.get(name).is_some_and(|member| member.is_connected);
         found.unless(!(is_primary && is_there), "the primary's Pod is replaced");
+        // Whoever does not run in the first place is no loss.
+        let ends_too = |(other, member): (&String, &Member)| {
+            let is_ending = member.pod.as_ref().is_some_and(|pod| pod.is_terminating);
+            is_ending && other != name && is_voter(other)
+        };
+        let is_second = is_there && seen.members.iter().any(ends_too);
+        found.unless(
+            !is_second,
+            format!("{name}'s Pod is replaced while another one ends"),
+        );
     }
 }

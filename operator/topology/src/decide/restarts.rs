@@ -7,20 +7,28 @@ use super::scene::Scene;
 use crate::decision::Reason;
 use crate::observed::Observed;
 
-/// Everybody else serves, and enough acknowledge without this one.
+/// Everybody else serves and stays, and enough acknowledge without this one.
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
-    let others = scene
-        .receiving()
-        .into_iter()
-        .filter(|other| *other != name)
-        .count();
+    let staying = staying(scene);
+    let others = staying.iter().filter(|other| **other != name).count();
     let wanted = scene.spec.members();
     let all_serve = wanted
         .iter()
         .filter(|other| *other != name && *other != scene.primary())
-        .all(|other| scene.receiving().contains(other.as_str()));
+        .all(|other| staying.contains(other.as_str()));
     let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
     is_open && all_serve && others >= usize::from(scene.record.wait_for)
+}
+
+/// A Pod that ends follows, and acknowledges, to its last moment.
+fn staying<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
+    let is_ending = |name: &str| {
+        let member = scene.seen.members.get(name);
+        let pod = member.and_then(|member| member.pod.as_ref());
+        pod.is_some_and(|pod| pod.is_terminating)
+    };
+    let receiving = scene.receiving().into_iter();
+    receiving.filter(|name| !is_ending(name)).collect()
 }
 
 /// The replica that may restart mysqld for parameters that wait for it.
