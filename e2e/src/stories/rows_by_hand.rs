@@ -310,8 +310,8 @@ fn named(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>, uneven: Uneven) 
     let took = load.acknowledges(SOME)?;
     is_kept(stage, cluster, &asked, (&laggard, &loss))?;
     primary_gone.heal()?;
-    let words = removed(stage, cluster, &primary)?;
     cluster.wait_healthy(stage)?;
+    let words = removed(stage, cluster, &primary)?;
     let anew = anew(stage, cluster, &before)?;
     claim(
         anew == both,
