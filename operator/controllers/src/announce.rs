@@ -52,7 +52,7 @@ fn state(before: &MySQLClusterStatus, now: &MySQLClusterStatus) -> Option<Notice
     Some(Notice {
         is_warning: ALARMING.contains(&is),
         reason: "StateChanged",
-        action: "Observe".into(),
+        action: is.to_owned().into(),
         note: match was {
             Some(was) => format!("{was} → {is}: {why}"),
             None => format!("{is}: {why}"),
@@ -82,7 +82,7 @@ fn promoted(promotion: &Promotion) -> Notice {
             PromotionKind::Switchover => "SwitchedOver",
             PromotionKind::Failover => "FailedOver",
         },
-        action: "Promote".into(),
+        action: format!("Promote {to} in epoch {epoch}").into(),
         note: match promotion.kind {
             PromotionKind::Bootstrap => format!("{to} takes writes, in epoch {epoch}"),
             PromotionKind::Switchover | PromotionKind::Failover => format!(
@@ -138,7 +138,7 @@ fn member(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> {
     Some(Notice {
         is_warning: is_bad,
         reason,
-        action: "Observe".into(),
+        action: format!("Observe {}", now.name).into(),
         note,
     })
 }
@@ -163,7 +163,7 @@ fn removed(before: Option<&MemberStatus>, now: &MemberStatus) -> Option<Notice> 
     (was != Some(is)).then(|| Notice {
         is_warning: true,
         reason: "TransactionsRemoved",
-        action: "Remove".into(),
+        action: format!("Remove from {}", now.name).into(),
         note: format!("{}: {is}", now.name),
     })
 }

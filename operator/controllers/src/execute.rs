@@ -242,7 +242,7 @@ impl Hands<'_> {
             told.notices.push(Notice {
                 is_warning: false,
                 reason: "VolumeDeleted",
-                action: "Remove".into(),
+                action: format!("Remove {name}").into(),
                 note: format!("the volume {name} is deleted with its member, as spec.deletionPolicy says"),
             });
         }
@@ -273,7 +273,7 @@ fn retained(name: &str) -> Notice {
     Notice {
         is_warning: false,
         reason: "VolumeRetained",
-        action: "Remove".into(),
+        action: format!("Remove {name}").into(),
         note: format!(
             "the volume {name} is kept, as spec.deletionPolicy says: a member of this name takes it over again; \
              delete the PersistentVolumeClaim when its data are not needed any more"

@@ -30,7 +30,8 @@ const EVENTS_LIMIT: u32 = 100;
 pub(crate) struct Notice {
     pub(crate) is_warning: bool,
     pub(crate) reason: &'static str,
-    /// Events of one reason and action are counted as one.
+    /// Events of one reason and action are counted as one within minutes, with the note of the first: what differs in a
+    /// way that matters is named here too.
     pub(crate) action: Cow<'static, str>,
     pub(crate) note: String,
 }

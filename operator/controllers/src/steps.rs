@@ -210,7 +210,7 @@ fn by_hand(before: Option<&Record>, next: &Record, decision: &Decision) -> Optio
     next.by_hand.as_ref().filter(|_| is_news).map(|_| Notice {
         is_warning: true,
         reason: "DecidedByHand",
-        action: "Promote".into(),
+        action: format!("Promote in epoch {}", next.term.epoch).into(),
         note: status::because(decision),
     })
 }
