@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_api::server::Sampled;
+use nix::sys::signal::Signal;
 use sql::clone::Stage;
 use sql::status::{Channel, Facts, Plugin, Receiver};
 use topology::assignment::{Assignment, Role};
@@ -408,9 +409,13 @@ impl Agent {
         all.extend(self.told.start.clone());
         all.extend(self.told.job.clone());
         if let Some((had_answered, exit, log)) = &self.told.end {
-            let why = match had_answered {
-                true => log.last(),
-                false => log.first(),
+            let why = match (exit, had_answered) {
+                // Its log knows nothing of that.
+                (Exit::Signal(signal), _) if *signal == Signal::SIGKILL as i32 => {
+                    Some("it was killed: for want of memory, or by somebody".to_owned())
+                }
+                (_, true) => log.last(),
+                (_, false) => log.first(),
             };
             let why = why.unwrap_or_else(|| format!("it ended with {exit} and did not say why"));
             let kind = if *had_answered {
