@@ -78,8 +78,10 @@ impl Client {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut backoff = Duration::ZERO;
         while !*stop.borrow() && work.seq < u32::MAX {
+            // The pace is that of writes: who has no connection tries again as soon as it may.
+            let is_paced = work.session.is_some() && !pace.is_zero();
             let wait = async {
-                if !pace.is_zero() {
+                if is_paced {
                     beat.tick().await;
                 }
                 if !backoff.is_zero() {

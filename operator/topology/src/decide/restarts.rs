@@ -9,26 +9,23 @@ use crate::observed::Observed;
 
 /// Everybody else serves and stays, and enough acknowledge without this one.
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
-    let staying = staying(scene);
-    let others = staying.iter().filter(|other| **other != name).count();
+    // A Pod that ends follows, and acknowledges, to its last moment.
+    let mut staying = scene.receiving();
+    staying.retain(|other| *other != name && !is_ending(scene, other));
     let wanted = scene.spec.members();
     let all_serve = wanted
         .iter()
         .filter(|other| *other != name && *other != scene.primary())
         .all(|other| staying.contains(other.as_str()));
     let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
-    is_open && all_serve && others >= usize::from(scene.record.wait_for)
+    let is_led = is_open && !is_ending(scene, scene.primary());
+    is_led && all_serve && staying.len() >= usize::from(scene.record.wait_for)
 }
 
-/// A Pod that ends follows, and acknowledges, to its last moment.
-fn staying<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
-    let is_ending = |name: &str| {
-        let member = scene.seen.members.get(name);
-        let pod = member.and_then(|member| member.pod.as_ref());
-        pod.is_some_and(|pod| pod.is_terminating)
-    };
-    let receiving = scene.receiving().into_iter();
-    receiving.filter(|name| !is_ending(name)).collect()
+fn is_ending(scene: &Scene<'_>, name: &str) -> bool {
+    let member = scene.seen.members.get(name);
+    let pod = member.and_then(|member| member.pod.as_ref());
+    pod.is_some_and(|pod| pod.is_terminating)
 }
 
 /// The replica that may restart mysqld for parameters that wait for it.
