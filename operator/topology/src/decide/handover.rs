@@ -16,7 +16,8 @@ const LAG_LIMIT_MS: u64 = 1_500;
 
 /// What comes of a handover that the record speaks of: the next epoch, the end of it, or nothing yet.
 pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)> {
-    let target = scene.counted(to);
+    // Who was told to copy may be about to throw away what is counted here.
+    let target = scene.counted(to).filter(|at| !is_to_copy(*at));
     if let Some((primary, target)) = retired(scene).zip(target)
         && primary.server.executed == everything(target.server)
     {
@@ -38,6 +39,11 @@ pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)>
     record.handing_to = None;
     let primary = scene.primary().to_owned();
     Some((record, Reason::TakingBack { primary, why }))
+}
+
+fn is_to_copy(at: Running<'_>) -> bool {
+    let order = at.report.assignment.as_ref();
+    order.is_some_and(|order| matches!(order.role, Role::Clone { .. }))
 }
 
 /// When to look again, if nothing changes.

@@ -99,7 +99,9 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     let Some(why) = seed_reason(scene, primary, at, is_beyond || is_errant) else {
         return Some((Role::Replica { source }, None));
     };
-    if cloning.is_some_and(|busy| busy != name) {
+    // Who is to lead throws nothing away: the handover is taken back first, or it has all that counts after all.
+    let is_to_lead = scene.record.handing_to.as_deref() == Some(name);
+    if is_to_lead || cloning.is_some_and(|busy| busy != name) {
         return Some((Role::Hold, None));
     }
     let donor = donor(scene, name, source);

@@ -132,7 +132,7 @@ fn a_cluster_comes_up_through_any_trouble() {
     seeds::each(
         "a_cluster_comes_up_through_any_trouble",
         3_000,
-        &[4_588, 7_826],
+        &[4_588, 7_826, 193_936],
         |seed| {
             let mut dice = Dice::new(seed);
             let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
