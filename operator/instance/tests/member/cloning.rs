@@ -224,11 +224,7 @@ fn a_copy_that_waiting_commits_hold_up_is_made_and_they_are_kept() {
         let before = app.count().await;
         let writing = tokio::spawn(async move { app.insert().await });
         let primary = &mut cluster.members[0];
-        primary
-            .until("a waiter", |report| {
-                report.server.as_ref().is_some_and(|server| server.has_waiters)
-            })
-            .await;
+        primary.until_a_commit_waits().await;
         let old = incarnation(&cluster.members[2]);
         let role = Role::Clone {
             donor,

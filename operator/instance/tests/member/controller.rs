@@ -162,6 +162,11 @@ impl Member {
         }
     }
 
+    pub(crate) async fn until_a_commit_waits(&mut self) -> Report {
+        let waits = |report: &Report| report.server.as_ref().is_some_and(|server| server.has_waiters);
+        self.until("a waiter", waits).await
+    }
+
     /// As of now: what was reported before the call says nothing.
     pub(crate) async fn settled(&mut self) -> Report {
         while self.events.try_recv().is_ok() {}

@@ -27,11 +27,7 @@ fn no_end_answers_a_waiting_write_with_ok() {
         }
         let writing = tokio::spawn(async move { app.insert().await });
         let primary = &mut cluster.members[0];
-        primary
-            .until("a waiter", |report| {
-                report.server.as_ref().is_some_and(|server| server.has_waiters)
-            })
-            .await;
+        primary.until_a_commit_waits().await;
         primary.place.signal_agent("TERM");
         let ended = writing.await.unwrap();
         println!("the waiting write heard {ended:?}");

@@ -57,11 +57,7 @@ fn a_restarted_primary_stays_closed_while_nobody_acknowledges() {
         // The write that nobody acknowledges; a crash makes it part of the data.
         let writing = tokio::spawn(async move { app.insert().await });
         let primary = &mut cluster.members[0];
-        primary
-            .until("a waiter", |report| {
-                report.server.as_ref().is_some_and(|server| server.has_waiters)
-            })
-            .await;
+        primary.until_a_commit_waits().await;
         primary
             .until("trouble", |report| {
                 report

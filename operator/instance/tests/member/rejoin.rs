@@ -372,11 +372,7 @@ fn an_encrypted_log_is_left_whole_and_all_is_copied() {
         assert_eq!(fs::read(&log).unwrap()[..4], *b"\xfdbin");
         let app = primary.place.app("first").await.unwrap();
         losing.writing.push(tokio::spawn(write(app, Write::Row)));
-        primary
-            .until("a waiter", |report| {
-                report.server.as_ref().is_some_and(|server| server.has_waiters)
-            })
-            .await;
+        primary.until_a_commit_waits().await;
         let copy = losing.crash().await;
         losing.fail_over().await;
         let executed = losing.up().await.server.unwrap().executed;

@@ -110,9 +110,7 @@ fn wait(scene: &Scene<'_>, why: Occasion) -> Option<Wait> {
 
 /// Why the role is to move, if it is.
 pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
-    let member = scene.seen.members.get(scene.primary());
-    let pod = member.and_then(|member| member.pod.as_ref());
-    if pod.is_some_and(|pod| pod.is_terminating) {
+    if scene.is_ending(scene.primary()) {
         return Some(Occasion::PodEnds);
     }
     if let Some(asked) = scene.spec.switchover.as_ref().filter(|asked| !asked.is_forced) {

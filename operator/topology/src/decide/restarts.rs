@@ -11,21 +11,15 @@ use crate::observed::Observed;
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
     // A Pod that ends follows, and acknowledges, to its last moment.
     let mut staying = scene.receiving();
-    staying.retain(|other| *other != name && !is_ending(scene, other));
+    staying.retain(|other| *other != name && !scene.is_ending(other));
     let wanted = scene.spec.members();
     let all_serve = wanted
         .iter()
         .filter(|other| *other != name && *other != scene.primary())
         .all(|other| staying.contains(other.as_str()));
     let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
-    let is_led = is_open && !is_ending(scene, scene.primary());
+    let is_led = is_open && !scene.is_ending(scene.primary());
     is_led && all_serve && staying.len() >= usize::from(scene.record.wait_for)
-}
-
-fn is_ending(scene: &Scene<'_>, name: &str) -> bool {
-    let member = scene.seen.members.get(name);
-    let pod = member.and_then(|member| member.pod.as_ref());
-    pod.is_some_and(|pod| pod.is_terminating)
 }
 
 /// The replica that may restart mysqld for parameters that wait for it.

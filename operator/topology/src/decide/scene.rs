@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::assignment::{Assignment, Place, Role, Server};
 use crate::gtid::{GtidSet, Source, Uuid};
-use crate::observed::{Member, Observed, Spec, Timestamp};
+use crate::observed::{Member, Observed, Pod, Spec, Timestamp};
 use crate::record::{Record, Voter};
 use crate::report::{Process, Report, ServerSeen};
 
@@ -120,10 +120,17 @@ impl<'a> Scene<'a> {
         connected(self.seen, name)
     }
 
+    fn pod(&self, name: &str) -> Option<&'a Pod> {
+        self.seen.members.get(name)?.pod.as_ref()
+    }
+
+    pub(super) fn is_ending(&self, name: &str) -> bool {
+        self.pod(name).is_some_and(|pod| pod.is_terminating)
+    }
+
     /// A node that takes both away costs twice: another operator leads before another primary can.
     pub(super) fn is_beside_operator(&self, name: &str) -> bool {
-        let pod = self.seen.members.get(name).and_then(|member| member.pod.as_ref());
-        let node = pod.and_then(|pod| pod.node.as_ref());
+        let node = self.pod(name).and_then(|pod| pod.node.as_ref());
         node.is_some() && node == self.seen.operator_node.as_ref()
     }
 
