@@ -64,7 +64,7 @@ impl Offer {
 }
 
 /// Each copy of the data has another.
-fn identity(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
+pub(super) fn identity(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
     inside(stage, cluster, member, "SELECT @@GLOBAL.server_uuid")
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::care::inside;
 use super::endurance::under_load;
-use super::rows_by_hand::gone_with_equals;
+use super::rows_by_hand::{gone_with_equals, identity};
 use super::rows_members::{leads_on, says};
 use super::rows_writes::{removed, replicas};
 use crate::cluster::{self, Cluster};
@@ -15,7 +15,6 @@ use crate::gate::Gate;
 use crate::load::Load;
 use crate::stage::{Stage, claim, wait_until};
 
-const IDENTITY: &str = "SELECT @@GLOBAL.server_uuid";
 const WITHIN: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 30;
 /// More than there is room for, beside the checker's and the agent's.
@@ -101,14 +100,16 @@ fn nothing_left(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<()
 /// A write that only a replica has: told, and gone with all its data.
 fn written_to(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
     let replica = cluster.replica(stage)?;
-    let identity = || inside(stage, cluster, &replica, IDENTITY);
-    let (before, epoch) = (identity()?, cluster.epoch(stage)?);
+    let identified = || identity(stage, cluster, &replica);
+    let (before, epoch) = (identified()?, cluster.epoch(stage)?);
     write_to(stage, cluster, &replica)?;
     cluster.wait(stage, &format!("{replica} does not serve"), |object| {
         says(object, &["Degraded", &format!("not serving: {replica}")])
             || cluster::member_of(object, &replica)["state"] != "Serving"
     })?;
-    wait_until("all its data are made anew", WITHIN, || Ok(identity()? != before))?;
+    wait_until("all its data are made anew", WITHIN, || {
+        Ok(identified()? != before)
+    })?;
     cluster.wait_healthy(stage)?;
     load.acknowledges(100)?;
     nothing_left(stage, cluster, &replica)?;
@@ -137,7 +138,7 @@ pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
         let written = replicas.iter().find(apart).context("no replica is apart")?;
         let other = replicas.iter().find(|replica| *replica != written);
         let other = other.context("there is one replica only")?;
-        let before = inside(stage, &cluster, written, IDENTITY)?;
+        let before = identity(stage, &cluster, written)?;
         write_to(stage, &cluster, written)?;
         gate.open()?;
         cluster.wait(stage, &format!("{other} leads"), |object| {
@@ -149,7 +150,7 @@ pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
         gone.heal()?;
         let words = removed(stage, &cluster, written)?;
         cluster.wait_healthy(stage)?;
-        let after = inside(stage, &cluster, written, IDENTITY)?;
+        let after = identity(stage, &cluster, written)?;
         claim(before != after, format!("{written} is copied anew"))?;
         for member in &[&primary, written, other] {
             nothing_left(stage, &cluster, member)?;
