@@ -78,6 +78,7 @@ pub(crate) fn is_paced(step: &Step) -> bool {
             | Step::Change(_)
             | Step::StartReceiver
             | Step::StartApplier
+            | Step::ForgetSource
             | Step::Found
             | Step::Accounts
             | Step::Clone { .. }

@@ -141,10 +141,7 @@ impl Tools {
             Step::StartApplier => replication::start_applier(session, deadline).await?,
             Step::StopApplier => halt::stop_applier(&self.sessions, session).await?,
             Step::AwaitApplied => return Ok(await_applied(session).await?),
-            Step::ForgetSource => {
-                halt::stop_applier(&self.sessions, session).await?;
-                return Ok(forget_source(session).await?);
-            }
+            Step::ForgetSource => return Ok(forget_source(session).await?),
             Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
             Step::AllowOwnWrites => {
                 roles::set_read_only(session, true, deadline).await?;

@@ -38,7 +38,7 @@ pub(crate) enum Step {
     StopApplier,
     /// Until everything that was received is applied, for a while.
     AwaitApplied,
-    /// Stops the applier and deletes the relay log, of which nothing is left to apply.
+    /// Deletes the relay log, of which nothing is left to apply.
     ForgetSource,
     /// Commits wait for so many replicas.
     WaitFor(u16),
@@ -320,13 +320,13 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     steps
 }
 
-/// Up to its own first write in one go: nobody takes writes meanwhile.
+/// Up to its own first write in one go: nobody takes writes meanwhile, and what can be done later is.
 fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
     let facts = view.facts;
     if is_deadlocked(view, wait_for) {
         return vec![Step::End(Ending::Unblock)];
     }
-    let mut steps = channel(facts).map(leave_source).unwrap_or_default();
+    let mut steps = leave_source(facts);
     if !waits_for(facts, wait_for) {
         steps.push(match wait_for {
             0 => Step::StopWaiting,
@@ -341,6 +341,8 @@ fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
     }
     if view.is_proved && !is_open(facts) {
         steps.push(Step::Open);
+    } else if view.is_proved && channel(facts).is_some() {
+        steps.push(Step::ForgetSource);
     } else if view.is_proved && !view.are_accounts_right {
         steps.push(Step::Accounts);
     }
@@ -361,16 +363,27 @@ fn is_deadlocked(view: &View<'_>, wait_for: u16) -> bool {
 }
 
 /// What was received is applied first; while that lasts nothing else is done.
-fn leave_source(channel: &Channel) -> Vec<Step> {
+fn leave_source(facts: &Facts) -> Vec<Step> {
     let mut steps = Vec::new();
+    let Some(channel) = channel(facts).filter(|_| !has_left_source(facts)) else {
+        return steps;
+    };
     if channel.receiver != Receiver::Off {
         steps.push(Step::StopReceiver);
     }
     if !channel.is_applier_on {
         steps.push(Step::StartApplier);
     }
-    steps.extend([Step::AwaitApplied, Step::ForgetSource]);
+    steps.extend([Step::AwaitApplied, Step::StopApplier]);
     steps
+}
+
+/// Nothing more is received, and nothing is left to apply but a part of a transaction, which goes with the relay log.
+fn has_left_source(facts: &Facts) -> bool {
+    channel(facts).is_none_or(|channel| {
+        let is_stopped = channel.receiver == Receiver::Off && !channel.is_applier_on;
+        is_stopped && channel.received.is_subset(&facts.gtid_executed)
+    })
 }
 
 /// Whether commits wait for exactly so many.
@@ -384,7 +397,7 @@ pub(crate) fn waits_for(facts: &Facts, wait_for: u16) -> bool {
 
 /// Whether a write of the agent's own would prove that commits reach so many replicas.
 pub(crate) fn may_prove(facts: &Facts, wait_for: u16) -> bool {
-    channel(facts).is_none()
+    has_left_source(facts)
         && rules::wrong(&facts.settings).is_empty()
         && waits_for(facts, wait_for)
         && !flag(facts, Setting::SuperReadOnly)

@@ -391,18 +391,19 @@ fn nothing_opens_without_a_proof() {
 
 #[test]
 fn a_promoted_replica_applies_what_it_received_first() {
-    let opening = [
-        Step::AwaitApplied,
-        Step::ForgetSource,
-        Step::WaitFor(1),
-        Step::AllowOwnWrites,
-    ];
-    let with = |first: &[Step]| [first, &opening].concat();
+    let opening = [Step::WaitFor(1), Step::AllowOwnWrites];
+    let with = |first: &[Step]| [first, &[Step::AwaitApplied, Step::StopApplier], &opening].concat();
     let following = |receiver| just_started(PRIMARY).following("db-1", receiver);
     following(Receiver::On).gives(&with(&[Step::StopReceiver]));
-    following(Receiver::Off).gives(&opening);
-    let idle = following(Receiver::Off).channel(|channel| channel.is_applier_on = false);
-    idle.gives(&with(&[Step::StartApplier]));
+    following(Receiver::Off).gives(&with(&[]));
+    let idle = || following(Receiver::Off).channel(|channel| channel.is_applier_on = false);
+    let behind = idle().channel(|channel| channel.received = set(&format!("{ME}:1-10")));
+    behind.gives(&with(&[Step::StartApplier]));
+    // The relay log is deleted once clients are served.
+    idle().gives(&opening);
+    let opened = idle().waiting(0).open().proved();
+    assert!(may_prove(&opened.facts, 1) && !may_prove(&behind.waiting(0).open().facts, 1));
+    opened.gives(&[Step::ForgetSource]);
 }
 
 #[test]
