@@ -281,13 +281,16 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     if !closing.is_empty() {
         return closing;
     }
-    let mut steps = no_waiting(facts);
+    let waiting = no_waiting(facts);
+    if has_waiters(facts) && !waiting.is_empty() {
+        return waiting;
+    }
+    let mut steps = Vec::new();
     let Some(channel) = channel(facts) else {
-        steps.extend([
-            Step::Define(source.clone()),
-            Step::StartReceiver,
-            Step::StartApplier,
-        ]);
+        steps.extend([Step::Define(source.clone()), Step::StartReceiver]);
+        // After the receiver: it takes mysqld a second, in which this one acknowledges already.
+        steps.extend(waiting);
+        steps.push(Step::StartApplier);
         return steps;
     };
     let is_right = channel.source_host == source.host && channel.source_port == source.port;
@@ -311,6 +314,7 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     } else if channel.receiver == Receiver::Off {
         steps.push(Step::StartReceiver);
     }
+    steps.extend(waiting);
     if !channel.is_applier_on {
         steps.push(Step::StartApplier);
     }
