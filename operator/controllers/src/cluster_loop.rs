@@ -24,6 +24,7 @@ use crate::desk::Desk;
 use crate::exact::Exact;
 use crate::handing::Handing;
 use crate::hearing::Hearing;
+use crate::labels::Label;
 use crate::links::Links;
 use crate::metrics::Share;
 use crate::paperwork::{Done, Notice};
@@ -42,6 +43,11 @@ const REPORTS: Duration = Duration::from_millis(500);
 const RETRY: Policy = Policy {
     first: Duration::from_millis(250),
     limit: Duration::from_secs(4),
+};
+/// What the API server refuses it refuses for a while.
+const REFUSED: Policy = Policy {
+    first: Duration::from_secs(1),
+    limit: Duration::from_secs(60),
 };
 /// Somebody was first, and what he did has not come by the watch yet.
 const OVERTAKEN: Duration = Duration::from_millis(200);
@@ -70,6 +76,8 @@ pub(crate) struct ClusterLoop {
     pub(crate) desk: Desk,
     pub(crate) jobs: JoinSet<Done>,
     pub(crate) notices: Vec<Notice>,
+    /// Due after the last look.
+    pub(crate) labels: Vec<Label>,
     /// What keeps members from being made.
     pub(crate) stalls: Vec<Stall>,
     pub(crate) story: Option<Story>,
@@ -83,6 +91,7 @@ pub(crate) struct ClusterLoop {
     pub(crate) refusals: Refusals,
     pub(crate) slot: Slot,
     pub(crate) members_retry: Retry,
+    pub(crate) labels_retry: Retry,
     retry: Retry,
     due: Instant,
     looked_at: Instant,
@@ -159,6 +168,7 @@ impl ClusterLoop {
             desk: Desk::new(),
             jobs: JoinSet::new(),
             notices: Vec::new(),
+            labels: Vec::new(),
             stalls: Vec::new(),
             story: None,
             handing: Handing::default(),
@@ -169,10 +179,8 @@ impl ClusterLoop {
             share,
             refusals: Refusals::default(),
             slot,
-            members_retry: Retry::new(Policy {
-                first: Duration::from_secs(1),
-                limit: Duration::from_secs(60),
-            }),
+            members_retry: Retry::new(REFUSED),
+            labels_retry: Retry::new(REFUSED),
             retry: Retry::new(RETRY),
             due: now,
             looked_at: now,

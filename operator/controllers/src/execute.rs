@@ -10,12 +10,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kit::apply::{self, Applier, Lifetime};
 use kit::client::Class;
 use kit::lease::Leadership;
-use kube::ResourceExt;
 use objects::endpoints::{self, Endpoint, Family, Which};
-use objects::names::{ANNOTATION_CLUSTER_UID, LABEL_ROLE};
+use objects::names::ANNOTATION_CLUSTER_UID;
 use objects::{Cluster, Inputs, endpoint_slice, pod, volume_claim};
-use serde_json::json;
-use topology::decision::{MemberRole, MemberView};
 use topology::observed::{self, Exposed};
 use topology::record::Record;
 
@@ -245,25 +242,6 @@ impl Hands<'_> {
                 action: format!("Remove {name}").into(),
                 note: format!("the volume {name} is deleted with its member, as spec.deletionPolicy says"),
             });
-        }
-        Ok(())
-    }
-
-    /// For people, and for nothing else: nobody is served by it.
-    pub(crate) async fn label(&self, views: &BTreeMap<String, MemberView>) -> Result<(), Error> {
-        for (name, view) in views {
-            let role = match view.role {
-                MemberRole::Primary => "primary",
-                MemberRole::Replica => "replica",
-                MemberRole::None => "none",
-            };
-            let Some(live) = self.pods.get(name) else { continue };
-            let is_so = live.labels().get(LABEL_ROLE).is_some_and(|said| said == role);
-            if is_so || live.metadata.deletion_timestamp.is_some() {
-                continue;
-            }
-            let metadata = json!({ "labels": { LABEL_ROLE: role } });
-            self.exact.patch_metadata(&**live, metadata).await?;
         }
         Ok(())
     }

@@ -120,6 +120,8 @@ impl ClusterLoop {
         order: Option<Order>,
         stuck: Vec<Stuck>,
     ) {
+        // Of this look: the next one finds them again.
+        let labels = std::mem::take(&mut self.labels);
         if self.desk.is_busy() {
             return;
         }
@@ -136,7 +138,7 @@ impl ClusterLoop {
         });
         let notices = std::mem::take(&mut self.notices);
         let switchovers = std::mem::take(&mut self.switching.told);
-        let is_idle = order.is_none() && status.is_none() && stuck.is_empty();
+        let is_idle = order.is_none() && status.is_none() && stuck.is_empty() && labels.is_empty();
         if is_idle && notices.is_empty() && switchovers.is_empty() {
             return;
         }
@@ -145,12 +147,14 @@ impl ClusterLoop {
         }
         let job = Job {
             context: self.context.clone(),
+            exact: self.exact.clone(),
             object: object.clone(),
             order,
             status,
             notices,
             stuck,
             switchovers,
+            labels,
         };
         self.desk.began();
         self.jobs.spawn(paperwork::work(job).instrument(Span::current()));
@@ -194,6 +198,16 @@ impl ClusterLoop {
         if let Some(error) = done.event_error {
             metrics.failed(Failure::Report);
             tracing::warn!(error = says::chain(&error), "an Event is lost");
+        }
+        match done.labelled {
+            None => {}
+            Some(Ok(true)) => self.labels_retry.succeeded(),
+            Some(Ok(false)) => self.labels_retry.failed(),
+            Some(Err(error)) => {
+                self.labels_retry.failed();
+                metrics.failed(Failure::Step);
+                tracing::warn!(error = says::chain(&error), "a Pod keeps an old label");
+            }
         }
         if let Some(supplied) = done.supplied {
             if let Some(error) = &supplied.error {

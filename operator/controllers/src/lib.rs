@@ -14,6 +14,7 @@ mod execute;
 mod filing;
 mod handing;
 mod hearing;
+mod labels;
 mod links;
 mod metrics;
 mod observe;

@@ -1,4 +1,4 @@
-//! What may take its time: supplies, status, Events, asking why something is stuck.
+//! What may take its time: supplies, status, Events, labels, asking why something is stuck.
 //! Must not hold up a decision: it runs beside the loop, one job at a time.
 
 use std::borrow::Cow;
@@ -17,9 +17,10 @@ use kube::Resource;
 use kube::api::{Api, ListParams};
 
 use crate::context::Context;
-use crate::problems;
+use crate::exact::{self, Exact};
+use crate::labels::{self, Label};
 use crate::supply::{self, Order, Supplied};
-use crate::switching;
+use crate::{problems, switching};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one object; the newest are what is asked for.
@@ -45,6 +46,7 @@ pub(crate) struct Stuck {
 /// All that is due now.
 pub(crate) struct Job {
     pub(crate) context: Arc<Context>,
+    pub(crate) exact: Exact,
     pub(crate) object: Arc<MySQLCluster>,
     pub(crate) order: Option<Order>,
     /// With what is to be told once it is written, and not before: else it would be told twice.
@@ -52,6 +54,7 @@ pub(crate) struct Job {
     pub(crate) notices: Vec<Notice>,
     pub(crate) stuck: Vec<Stuck>,
     pub(crate) switchovers: Vec<switching::Told>,
+    pub(crate) labels: Vec<Label>,
 }
 
 /// What came of it.
@@ -64,6 +67,8 @@ pub(crate) struct Done {
     pub(crate) problems: BTreeMap<String, Option<String>>,
     pub(crate) event_error: Option<events::Error>,
     pub(crate) switchovers: Vec<(Arc<Switchover>, Result<(), apply::Error>)>,
+    /// Whether Pods are labelled; `None` if none was to be.
+    pub(crate) labelled: Option<Result<bool, exact::Error>>,
 }
 
 pub(crate) struct Written {
@@ -85,6 +90,9 @@ pub(crate) async fn work(job: Job) -> Done {
     for told in &job.switchovers {
         let written = tell(&job.context, told, &mut done.event_error).await;
         done.switchovers.push((told.asked.clone(), written));
+    }
+    if !job.labels.is_empty() {
+        done.labelled = Some(labels::write(&job.exact, &job.labels).await);
     }
     if let Some(order) = &job.order {
         // Never closed, so this cannot fail.

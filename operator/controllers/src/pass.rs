@@ -22,7 +22,7 @@ use topology::decision::{ClusterState, Decision};
 use topology::observed::{Observed, Spec};
 use topology::record::Record;
 
-use crate::cluster_loop::{ClusterLoop, SLOW};
+use crate::cluster_loop::{ClusterLoop, Retry, SLOW};
 use crate::exact::Outcome;
 use crate::execute;
 use crate::metrics::Failure;
@@ -267,11 +267,12 @@ impl ClusterLoop {
             let left = deadline.checked_sub(story.lasted(Instant::now()))?;
             Some(Instant::now() + left)
         });
-        let retry = (!self.members_retry.is_open()).then(|| self.members_retry.not_before());
+        let retries = [&self.members_retry, &self.labels_retry].into_iter();
+        let retries = retries.filter(|retry| !retry.is_open()).map(Retry::not_before);
         let all = decided
             .into_iter()
             .chain(late)
-            .chain(retry)
+            .chain(retries)
             .chain(self.switching.due)
             .chain(self.desk.due());
         all.min()

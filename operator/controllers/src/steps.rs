@@ -14,7 +14,7 @@ use crate::execute::{self, Flow, Hands, Told};
 use crate::metrics::Failure;
 use crate::paperwork::Notice;
 use crate::pass::{Children, Error};
-use crate::{audit, records, says, status};
+use crate::{audit, labels, records, says, status};
 
 impl ClusterLoop {
     /// Whether somebody would become something else.
@@ -72,14 +72,8 @@ impl ClusterLoop {
         if removed? == Flow::LookAgain {
             return Ok(Step::Overtaken);
         }
-        if let Err(error) = hands.label(&decision.members).await {
-            // For people only: nothing waits for it.
-            self.context.metrics.failed(Failure::Step);
-            tracing::warn!(
-                name = self.key.name,
-                error = says::chain(&error),
-                "a Pod keeps an old label"
-            );
+        if self.labels_retry.is_open() {
+            self.labels = labels::due(&children.pods, &decision.members);
         }
         Ok(Step::Done)
     }
