@@ -191,3 +191,6 @@ fn claim(newest: &Record, remembered: &BTreeMap<&str, &Record>) -> (Record, Reas
     let primary = record.primary.clone();
     (record, Reason::Adopting { primary, epoch })
 }
+
+#[cfg(test)]
+mod tests;
