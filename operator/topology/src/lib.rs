@@ -14,4 +14,6 @@ pub mod record;
 pub mod report;
 pub mod say;
 pub mod term;
+#[cfg(test)]
+mod testing;
 pub mod watch;

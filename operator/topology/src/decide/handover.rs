@@ -120,7 +120,7 @@ pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
     if !scene.is_wanted(scene.primary()) {
         return Some(Occasion::Removed);
     }
-    let is_last = restarts::permitted(scene).is_none() && !restarts::has_outdated_replica(scene);
+    let is_last = restarts::are_replicas_done(scene) && !restarts::has_outdated_replica(scene);
     let is_due = restarts::is_primary_outdated(scene) || !restarts::pending_at_primary(scene).is_empty();
     (is_due && is_last).then_some(Occasion::Update)
 }

@@ -18,8 +18,27 @@ fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
         .filter(|other| *other != name && *other != scene.primary())
         .all(|other| staying.contains(other.as_str()));
     let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
-    let is_led = is_open && !scene.is_ending(scene.primary());
+    // Who takes over may be this one.
+    let is_led = is_open && !scene.is_ending(scene.primary()) && scene.record.handing_to.is_none();
     is_led && all_serve && staying.len() >= usize::from(scene.record.wait_for)
+}
+
+/// All replicas that can be asked have looked at today's parameters, and none waits for a restart: until then nobody
+/// can tell that the primary is the last one.
+pub(super) fn are_replicas_done(scene: &Scene<'_>) -> bool {
+    let mut replicas = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    replicas.all(|name| {
+        let report = scene.connected(name).map(|(_, report)| report);
+        report.is_none_or(|report| {
+            let order = report.assignment.as_ref();
+            let is_newest = order.is_some_and(|order| {
+                let server = &order.server;
+                server.parameters == scene.spec.parameters
+                    && server.is_tls_required == scene.spec.is_tls_required
+            });
+            is_newest && report.is_settled
+        })
+    })
 }
 
 /// The replica that may restart mysqld for parameters that wait for it.
@@ -91,3 +110,6 @@ pub(super) fn is_primary_outdated(scene: &Scene<'_>) -> bool {
     let pod = member.and_then(|member| member.pod.as_ref());
     pod.is_some_and(|pod| !pod.is_current)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,156 +2,54 @@
 //! Must not need a history: each case is one look.
 
 use super::*;
-use crate::assignment::Server;
-use crate::observed::{Exposed, Member, Pod, Volume};
 use crate::record::{ByHand, Leaving};
-use crate::report::{Process, Report, ServerSeen};
+use crate::testing::{IDENTITY, Look, name, names, uuid};
 
-const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
-
-fn uuid(number: u8) -> Uuid {
-    format!("00000000-0000-0000-0000-0000000000{number:02x}")
-        .parse()
-        .unwrap()
+/// What a look without a record leads to.
+trait Birth {
+    /// All of it: a record that is to be written leaves no room for the rest.
+    fn begun(&self) -> Decision;
+    fn has(self, number: u8, executed: &str) -> Self;
+    fn was_told(self, number: u8, record: &Record) -> Self;
+    fn waits_for(&self, numbers: &[u8]);
+    fn is_refused(&self, refusal: Refusal);
+    fn is_founded_by(&self, number: u8);
 }
 
-/// Its volume was made for this cluster, and is empty.
-fn empty(number: u8) -> Member {
-    let server = ServerSeen {
-        incarnation: uuid(number + 1),
-        version: "9.7.4".into(),
-        executed: Default::default(),
-        purged: Default::default(),
-        received: Default::default(),
-        is_open: false,
-        has_waiters: false,
-        acknowledging: 0,
-        waits_for: None,
-        follows: None,
-        lag_ms: None,
-        beat: None,
-    };
-    let report = Report {
-        member: name(number),
-        heard: 0,
-        agent: "0".into(),
-        assignment: None,
-        is_settled: true,
-        proved: None,
-        is_founded: false,
-        process: Process::Running,
-        server: Some(server),
-        server_age_ms: 0,
-        disk: None,
-        write_age_ms: 0,
-        drift: BTreeMap::new(),
-        awaiting_restart: BTreeSet::new(),
-        removed: None,
-        troubles: Vec::new(),
-    };
-    Member {
-        pod: Some(Pod {
-            ip: Some(format!("10.0.0.{number}")),
-            node: Some(format!("node{number}")),
-            is_current: true,
-            ..Pod::default()
-        }),
-        volume: Some(Volume {
-            is_of_this_cluster: true,
-            ..Volume::default()
-        }),
-        report: Some(report),
-        is_connected: true,
-        ..Member::default()
-    }
-}
-
-fn name(number: u8) -> String {
-    format!("orders-{number}")
-}
-
-fn names(numbers: &[u8]) -> BTreeSet<String> {
-    numbers.iter().copied().map(name).collect()
-}
-
-/// Three members are wanted, and one replica must have every write.
-struct Look {
-    spec: Spec,
-    seen: Observed,
-}
-
-impl Look {
-    fn of(numbers: &[u8]) -> Self {
-        Self {
-            spec: Spec {
-                name: "orders".into(),
-                instances: 3,
-                sync_replicas: 1,
-                is_suspended: false,
-                is_failover_manual: false,
-                memory_bytes: 1 << 30,
-                is_tls_required: true,
-                parameters: BTreeMap::new(),
-                lag_limit_ms: 30_000,
-                reads_fall_back: true,
-                switchover: None,
-            },
-            seen: Observed {
-                new_identity: Some(IDENTITY.parse().unwrap()),
-                members: numbers
-                    .iter()
-                    .map(|number| (name(*number), empty(*number)))
-                    .collect(),
-                exposed: Exposed::default(),
-                ..Observed::default()
-            },
-        }
-    }
-
-    fn member(&mut self, number: u8) -> &mut Member {
-        self.seen.members.get_mut(&name(number)).unwrap()
-    }
-
-    fn report(&mut self, number: u8) -> &mut Report {
-        self.member(number).report.as_mut().unwrap()
+impl Birth for Look {
+    fn begun(&self) -> Decision {
+        decide(&self.spec, &self.seen, 0)
     }
 
     fn has(mut self, number: u8, executed: &str) -> Self {
-        self.report(number).server.as_mut().unwrap().executed = executed.parse().unwrap();
+        self.server(number).executed = executed.parse().unwrap();
         self
     }
 
     /// It keeps this with its newest orders.
     fn was_told(mut self, number: u8, record: &Record) -> Self {
-        self.report(number).assignment = Some(Assignment {
-            member: name(number),
-            record: Some(record.clone()),
-            role: Role::Hold,
-            server: Server::default(),
-        });
+        self.record = Some(record.clone());
+        self.told(number, Role::Hold);
+        self.record = None;
         self
     }
 
-    fn decide(&self) -> Decision {
-        decide(&self.spec, &self.seen, 0)
-    }
-
     fn waits_for(&self, numbers: &[u8]) {
-        let decision = self.decide();
+        let decision = self.begun();
         assert_eq!(decision.plan.record, None);
         let members = names(numbers);
         assert_eq!(decision.because, [Reason::WaitingFor { members }]);
     }
 
     fn is_refused(&self, refusal: Refusal) {
-        let decision = self.decide();
+        let decision = self.begun();
         assert_eq!(decision.plan.record, None);
         assert_eq!(decision.state, ClusterState::Blocked);
         assert_eq!(decision.refused, [refusal]);
     }
 
     fn is_founded_by(&self, number: u8) {
-        let decision = self.decide();
+        let decision = self.begun();
         assert_eq!(decision.plan.record.unwrap().primary, name(number));
     }
 }
@@ -183,8 +81,8 @@ const DATA: &str = "00000000-0000-0000-0000-00000000000c:1-4";
 
 #[test]
 fn the_first_of_the_empty_founds_a_cluster() {
-    let look = Look::of(&[0, 1, 2]);
-    let decision = look.decide();
+    let look = Look::empty(&[0, 1, 2]);
+    let decision = look.begun();
     let record = decision.plan.record.clone().unwrap();
     assert_eq!(record.identity, IDENTITY.parse().unwrap());
     assert_eq!((record.term, record.primary.clone()), (Term::new(0, 1), name(0)));
@@ -206,7 +104,7 @@ fn the_first_of_the_empty_founds_a_cluster() {
     assert_eq!(decision.plan.assign.len(), 3);
     assert!(decision.plan.assign.values().all(is_held));
     // By number, not by letter.
-    let mut eleven = Look::of(&[2, 10]);
+    let mut eleven = Look::empty(&[2, 10]);
     eleven.spec.instances = 11;
     eleven.spec.sync_replicas = 9;
     eleven.is_founded_by(2);
@@ -214,40 +112,40 @@ fn the_first_of_the_empty_founds_a_cluster() {
 
 #[test]
 fn as_many_are_seen_as_no_quorum_could_do_without() {
-    Look::of(&[2]).waits_for(&[0, 1]);
-    Look::of(&[1, 2]).is_founded_by(1);
-    let mut look = Look::of(&[0, 1, 2]);
+    Look::empty(&[2]).waits_for(&[0, 1]);
+    Look::empty(&[1, 2]).is_founded_by(1);
+    let mut look = Look::empty(&[0, 1, 2]);
     look.spec.sync_replicas = 0;
     look.is_founded_by(0);
     look.member(2).is_connected = false;
     look.waits_for(&[2]);
-    let mut nameless = Look::of(&[0, 1, 2]);
+    let mut nameless = Look::empty(&[0, 1, 2]);
     nameless.seen.new_identity = None;
     nameless.waits_for(&[]);
 }
 
 #[test]
 fn nothing_is_founded_where_there_was_a_primary() {
-    let mut look = Look::of(&[0, 1, 2]);
+    let mut look = Look::empty(&[0, 1, 2]);
     look.seen.had_primary = true;
     look.is_refused(Refusal::RecordLost);
 }
 
 #[test]
 fn a_volume_of_an_earlier_cluster_is_looked_at_first() {
-    let mut unseen = Look::of(&[0, 1, 2]);
+    let mut unseen = Look::empty(&[0, 1, 2]);
     unseen.member(2).is_connected = false;
     unseen.is_founded_by(0);
     unseen.member(2).volume.as_mut().unwrap().is_of_this_cluster = false;
     unseen.waits_for(&[2]);
     // One that nobody wants may hold what the others lack.
-    let mut larger = Look::of(&[0, 1, 2, 7]);
+    let mut larger = Look::empty(&[0, 1, 2, 7]);
     larger.is_founded_by(0);
     larger.member(7).volume.as_mut().unwrap().is_of_this_cluster = false;
     larger.waits_for(&[7]);
-    assert_eq!(larger.decide().plan.exist, names(&[0, 1, 2, 7]));
+    assert_eq!(larger.begun().plan.exist, names(&[0, 1, 2, 7]));
     // Seen to be empty it is as good as a new one.
-    let mut empty = Look::of(&[0, 1, 2]);
+    let mut empty = Look::empty(&[0, 1, 2]);
     empty.member(1).volume.as_mut().unwrap().is_of_this_cluster = false;
     empty.is_founded_by(0);
 }
@@ -255,11 +153,11 @@ fn a_volume_of_an_earlier_cluster_is_looked_at_first() {
 #[test]
 fn data_that_no_record_speaks_of_are_nobody_s() {
     let members = names(&[1]);
-    Look::of(&[0, 1, 2])
+    Look::empty(&[0, 1, 2])
         .has(1, DATA)
         .is_refused(Refusal::MixedVolumes { members });
-    let mut received = Look::of(&[0, 1, 2]);
-    received.report(2).server.as_mut().unwrap().received = DATA.parse().unwrap();
+    let mut received = Look::empty(&[0, 1, 2]);
+    received.server(2).received = DATA.parse().unwrap();
     let members = names(&[2]);
     received.is_refused(Refusal::MixedVolumes { members });
 }
@@ -271,7 +169,7 @@ fn data_of_two_clusters_are_not_mixed() {
         identity: uuid(0xd),
         ..one.clone()
     };
-    let look = Look::of(&[0, 1, 2]).was_told(0, &one).was_told(1, &other);
+    let look = Look::empty(&[0, 1, 2]).was_told(0, &one).was_told(1, &other);
     let members = names(&[0, 1]);
     look.is_refused(Refusal::MixedVolumes { members });
 }
@@ -279,11 +177,11 @@ fn data_of_two_clusters_are_not_mixed() {
 #[test]
 fn the_next_epoch_is_claimed_over_the_newest_record_that_is_remembered() {
     let (newest, longest) = (remembered(5, 20), remembered(4, 31));
-    let look = Look::of(&[0, 1, 2])
+    let look = Look::empty(&[0, 1, 2])
         .has(0, DATA)
         .was_told(0, &newest)
         .was_told(1, &longest);
-    let decision = look.decide();
+    let decision = look.begun();
     assert_eq!(decision.state, ClusterState::Adopting);
     let expected = Record {
         voters: newest.voters.clone(),
@@ -306,31 +204,31 @@ fn the_next_epoch_is_claimed_over_the_newest_record_that_is_remembered() {
         record: None,
         ..held.report(0).assignment.clone().unwrap()
     });
-    assert!(held.decide().plan.assign.contains_key(&name(2)));
+    assert!(held.begun().plan.assign.contains_key(&name(2)));
 }
 
 #[test]
 fn everybody_who_may_have_acknowledged_is_waited_for() {
     let record = remembered(5, 20);
-    let mut look = Look::of(&[0, 1, 2, 6]).was_told(0, &record);
+    let mut look = Look::empty(&[0, 1, 2, 6]).was_told(0, &record);
     look.spec.instances = 2;
-    assert_eq!(look.decide().plan.exist, names(&[0, 1, 2, 6]));
-    assert!(look.decide().plan.record.is_some());
+    assert_eq!(look.begun().plan.exist, names(&[0, 1, 2, 6]));
+    assert!(look.begun().plan.record.is_some());
     look.member(2).volume = None;
     look.member(2).is_connected = false;
     look.waits_for(&[2]);
     look.member(6).is_connected = false;
     look.waits_for(&[2, 6]);
-    assert_eq!(look.decide().state, ClusterState::Adopting);
+    assert_eq!(look.begun().state, ClusterState::Adopting);
 }
 
 #[test]
 fn a_pod_that_cannot_start_is_made_anew_before_there_is_a_record() {
-    let mut look = Look::of(&[0, 1, 2]);
+    let mut look = Look::empty(&[0, 1, 2]);
     look.member(2).is_connected = false;
     let pod = look.member(2).pod.as_mut().unwrap();
     (pod.is_current, pod.problem) = (false, Some("it wants more memory than any node has".into()));
-    assert_eq!(look.decide().plan.replace, Some(name(2)));
+    assert_eq!(look.begun().plan.replace, Some(name(2)));
     look.member(2).pod.as_mut().unwrap().is_current = true;
-    assert_eq!(look.decide().plan.replace, None);
+    assert_eq!(look.begun().plan.replace, None);
 }

@@ -1,0 +1,90 @@
+//! Who is restarted when the spec changes, one look after another.
+//! Must not need a history: each case is one look.
+
+use super::*;
+use crate::testing::{Look, name};
+
+/// A parameter was set that mysqld takes at its start alone, and everybody knows.
+fn changed() -> Look {
+    let mut look = Look::well();
+    let parameter = ("innodb_sort_buffer_size".to_owned(), "2M".to_owned());
+    look.spec.parameters.extend([parameter]);
+    for number in 0..3 {
+        let role = look.report(number).assignment.clone().unwrap().role;
+        look.told(number, role);
+    }
+    look
+}
+
+fn waits(look: &mut Look, number: u8) {
+    let report = look.report(number);
+    report.awaiting_restart = BTreeSet::from(["innodb_sort_buffer_size".to_owned()]);
+    report.is_settled = false;
+}
+
+/// Who may restart, by the orders that it gets.
+fn permitted(look: &Look) -> Vec<String> {
+    let plan = look.decide().plan;
+    let may = plan.assign.iter().filter(|(_, order)| order.server.may_restart);
+    may.map(|(name, _)| name.clone()).collect()
+}
+
+fn heir(look: &Look) -> Option<String> {
+    look.decide().plan.record.and_then(|record| record.handing_to)
+}
+
+#[test]
+fn a_cluster_that_is_well_is_left_alone() {
+    let look = Look::well();
+    let plan = look.decide().plan;
+    assert_eq!((plan.record, plan.expose, plan.replace), (None, None, None));
+    assert!(permitted(&look).is_empty() && permitted(&changed()).is_empty());
+    assert_eq!(heir(&changed()), None);
+}
+
+#[test]
+fn one_replica_restarts_at_a_time_and_only_if_the_others_serve() {
+    let mut look = changed();
+    for number in 0..3 {
+        waits(&mut look, number);
+    }
+    assert_eq!((permitted(&look), heir(&look)), (vec![name(1)], None));
+    look.report(1).awaiting_restart.clear();
+    assert_eq!((permitted(&look), heir(&look)), (vec![name(2)], None));
+    look.server(1).follows = None;
+    assert!(permitted(&look).is_empty());
+}
+
+#[test]
+fn the_primary_hands_over_when_all_others_have_looked_at_the_parameters() {
+    let mut look = changed();
+    waits(&mut look, 0);
+    assert!(heir(&look).is_some());
+    // The primary was the quickest to look.
+    look.report(2).is_settled = false;
+    assert_eq!(heir(&look), None);
+    look.report(2).is_settled = true;
+    let old = |look: &mut Look| {
+        look.report(2)
+            .assignment
+            .as_mut()
+            .unwrap()
+            .server
+            .parameters
+            .clear()
+    };
+    old(&mut look);
+    assert_eq!(heir(&look), None);
+    // Whoever is gone is not waited for.
+    look.member(2).is_connected = false;
+    assert_eq!(heir(&look), Some(name(1)));
+}
+
+#[test]
+fn nobody_restarts_while_the_primary_hands_over() {
+    let mut look = changed();
+    waits(&mut look, 2);
+    assert_eq!(permitted(&look), [name(2)]);
+    look.record.as_mut().unwrap().handing_to = Some(name(1));
+    assert!(permitted(&look).is_empty());
+}
