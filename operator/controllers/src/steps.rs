@@ -1,6 +1,8 @@
 //! A plan is carried out: the record first, then members, orders, Services, and what goes.
 //! Must not go on after the record was written: what follows from it is decided anew.
 
+use std::time::Duration;
+
 use crds::cluster::MySQLCluster;
 use kube::ResourceExt;
 use objects::Cluster;
@@ -15,6 +17,9 @@ use crate::metrics::Failure;
 use crate::paperwork::Notice;
 use crate::pass::{Children, Error};
 use crate::{audit, labels, records, says, status};
+
+/// A change of the primary takes no longer, mostly.
+const PROMPT: Duration = Duration::from_secs(2);
 
 impl ClusterLoop {
     /// Whether somebody would become something else.
@@ -72,7 +77,9 @@ impl ClusterLoop {
         if removed? == Flow::LookAgain {
             return Ok(Step::Overtaken);
         }
-        if self.labels_retry.is_open() {
+        // While writes wait, the disk of the API server has better to do.
+        let is_urgent = (self.story.as_ref()).is_some_and(|story| story.lasted(Instant::now()) < PROMPT);
+        if self.labels_retry.is_open() && !is_urgent {
             self.labels = labels::due(&children.pods, &decision.members);
         }
         Ok(Step::Done)

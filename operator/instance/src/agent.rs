@@ -338,6 +338,7 @@ impl Agent {
             is_refused: false,
             is_founded: false,
             proved: None,
+            opened: None,
             goal,
             pulse,
             accounts: None,

@@ -73,6 +73,8 @@ pub(crate) struct Run {
     pub(crate) is_founded: bool,
     /// By a commit of this run.
     pub(crate) proved: Option<Proof>,
+    /// When clients were let in as a primary's.
+    pub(crate) opened: Option<Instant>,
     pub(crate) goal: watch::Sender<Option<Goal>>,
     pub(crate) pulse: Pulse,
     pub(crate) accounts: Option<u64>,

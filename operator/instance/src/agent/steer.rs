@@ -2,7 +2,7 @@
 //! Must not plan with facts older than the last change.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use topology::assignment::{Assignment, Role};
 use topology::report::{Proof, TroubleKind};
@@ -18,6 +18,9 @@ use crate::mysqld::parameters;
 use crate::rejoin::notes;
 use sql::epoch;
 use sql::settings::{Setting, Value};
+
+/// What nobody waits for is done after that.
+const JUST_OPEN: Duration = Duration::from_secs(2);
 
 const APP_FILES: [&str; 3] = ["username", "password", "database"];
 
@@ -93,6 +96,7 @@ impl Agent {
             are_accounts_right: run.accounts == Some(self.told.app),
             are_certificates_right: run.certificates == self.told.certificates || self.told.certificates == 0,
             has_stranger: run.stranger.is_some(),
+            is_just_open: run.opened.is_some_and(|opened| opened.elapsed() < JUST_OPEN),
             copy_waited: run.log.copy_waited(Instant::now()),
         };
         Some(steps::steps(&view))
@@ -228,6 +232,7 @@ impl Agent {
             run.certificates = certificates;
         }
         if steps.contains(&Step::Open) {
+            run.opened = Some(Instant::now());
             tracing::info!("the primary is open");
         }
         match done {

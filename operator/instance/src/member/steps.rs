@@ -99,6 +99,8 @@ pub(crate) struct View<'a> {
     pub(crate) are_certificates_right: bool,
     /// Under these orders another server was seen at the address of the source.
     pub(crate) has_stranger: bool,
+    /// Clients were let in a moment ago: their first writes share the disk.
+    pub(crate) is_just_open: bool,
     /// For how long somebody's copy from here has waited for commits to end.
     pub(crate) copy_waited: Option<Duration>,
 }
@@ -345,7 +347,7 @@ fn primary(view: &View<'_>, wait_for: u16) -> Vec<Step> {
     }
     if view.is_proved && !is_open(facts) {
         steps.push(Step::Open);
-    } else if view.is_proved && channel(facts).is_some() {
+    } else if view.is_proved && channel(facts).is_some() && !view.is_just_open {
         steps.push(Step::ForgetSource);
     } else if view.is_proved && !view.are_accounts_right {
         steps.push(Step::Accounts);

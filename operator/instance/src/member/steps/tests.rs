@@ -26,6 +26,7 @@ struct Case {
     is_founded: bool,
     is_proved: bool,
     has_stranger: bool,
+    is_just_open: bool,
     copy_waited: Option<Duration>,
 }
 
@@ -79,6 +80,7 @@ fn just_started(role: Role) -> Case {
         is_founded: false,
         is_proved: false,
         has_stranger: false,
+        is_just_open: false,
         copy_waited: None,
     }
 }
@@ -175,6 +177,7 @@ impl Case {
             are_accounts_right: true,
             are_certificates_right: true,
             has_stranger: self.has_stranger,
+            is_just_open: self.is_just_open,
             copy_waited: self.copy_waited,
         })
     }
