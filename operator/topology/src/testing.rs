@@ -7,7 +7,7 @@ use crate::assignment::{Assignment, Place, Role};
 use crate::decide::decide;
 use crate::decision::Decision;
 use crate::gtid::Uuid;
-use crate::observed::{Endpoint, Exposed, Member, Observed, Pod, Spec, Volume};
+use crate::observed::{Endpoint, Exposed, Member, Observed, Pod, Spec, Timestamp, Volume};
 use crate::record::{Record, Voter};
 use crate::report::{Follows, Process, Report, ServerSeen};
 use crate::term::Term;
@@ -114,6 +114,7 @@ pub(crate) struct Look {
     pub(crate) spec: Spec,
     pub(crate) seen: Observed,
     pub(crate) record: Option<Record>,
+    pub(crate) now: Timestamp,
 }
 
 impl Look {
@@ -128,6 +129,7 @@ impl Look {
                 ..Observed::default()
             },
             record: None,
+            now: 1_000_000,
         }
     }
 
@@ -145,7 +147,9 @@ impl Look {
             cut: Some(format!("{IDENTITY}:1-2").parse().unwrap()),
             ..Record::of(IDENTITY.parse().unwrap(), Term::new(3, 9), name(0))
         });
+        let now = look.now;
         for number in 0..3 {
+            look.member(number).reported_at = now;
             look.server(number).executed = HISTORY.parse().unwrap();
             let role = match number {
                 0 => Role::Primary { wait_for: 1 },
@@ -178,6 +182,14 @@ impl Look {
         self.member(number).report.as_mut().unwrap()
     }
 
+    pub(crate) fn record(&mut self) -> &mut Record {
+        self.record.as_mut().unwrap()
+    }
+
+    pub(crate) fn follows(&mut self, number: u8) -> &mut Follows {
+        self.server(number).follows.as_mut().unwrap()
+    }
+
     pub(crate) fn server(&mut self, number: u8) -> &mut ServerSeen {
         self.report(number).server.as_mut().unwrap()
     }
@@ -200,7 +212,7 @@ impl Look {
     }
 
     pub(crate) fn decide(&self) -> Decision {
-        decide(&self.spec, &self.seen, self.record.as_ref(), 0)
+        decide(&self.spec, &self.seen, self.record.as_ref(), self.now)
     }
 }
 

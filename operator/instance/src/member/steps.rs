@@ -283,16 +283,15 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     if !closing.is_empty() {
         return closing;
     }
-    let waiting = no_waiting(facts);
-    if has_waiters(facts) && !waiting.is_empty() {
-        return waiting;
-    }
-    let mut steps = Vec::new();
+    // First, though it takes mysqld a second: whoever receives by then takes the disk, or the network, from the first
+    // commits of the next primary.
+    let mut steps = no_waiting(facts);
     let Some(channel) = channel(facts) else {
-        steps.extend([Step::Define(source.clone()), Step::StartReceiver]);
-        // After the receiver: it takes mysqld a second, in which this one acknowledges already.
-        steps.extend(waiting);
-        steps.push(Step::StartApplier);
+        steps.extend([
+            Step::Define(source.clone()),
+            Step::StartReceiver,
+            Step::StartApplier,
+        ]);
         return steps;
     };
     let is_right = channel.source_host == source.host && channel.source_port == source.port;
@@ -316,7 +315,6 @@ fn replica(facts: &Facts, source: &Place) -> Vec<Step> {
     } else if channel.receiver == Receiver::Off {
         steps.push(Step::StartReceiver);
     }
-    steps.extend(waiting);
     if !channel.is_applier_on {
         steps.push(Step::StartApplier);
     }

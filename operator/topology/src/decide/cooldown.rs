@@ -88,6 +88,8 @@ pub(super) fn forgotten(scene: &Scene<'_>) -> Option<(Record, Reason)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Process;
+    use crate::testing::Look;
 
     #[test]
     fn the_pause_doubles_up_to_its_limit() {
@@ -95,6 +97,61 @@ mod tests {
         assert_eq!(pauses, [0, 0, 10, 20, 40, 80, 160, 300, 300, 300, 300]);
         assert_eq!(pause_ms(COUNT_LIMIT), PAUSE_LIMIT_MS);
         assert!(pause_ms(COUNT_LIMIT - 1) < PAUSE_LIMIT_MS);
+    }
+
+    /// Four failovers, the last one so long ago, and the primary's mysqld is dead.
+    fn waiting(ago_ms: u64) -> Look {
+        let mut look = Look::well();
+        look.record().failovers = FREE + 1;
+        look.seen.failed_over_at = Some(look.now - ago_ms);
+        look.report(0).process = Process::Ended { restarts: 0 };
+        look
+    }
+
+    #[test]
+    fn a_pause_is_told_of_again_when_there_is_something_new_to_say() {
+        let refused = |look: &Look| {
+            let decision = look.decide();
+            assert_eq!(decision.plan.record, None);
+            let record = look.record.as_ref().unwrap();
+            let scene = Scene::new(&look.spec, &look.seen, record, look.now);
+            match &decision.refused[..] {
+                [Refusal::CoolingDown { within_ms, .. }] => next_word_at(&scene, *within_ms) - look.now,
+                other => panic!("{other:?}"),
+            }
+        };
+        // 20 s: at most 20 s are left until at most 10 are.
+        assert_eq!(refused(&waiting(0)), 10_000);
+        assert_eq!(refused(&waiting(9_999)), 1);
+        assert_eq!(refused(&waiting(10_000)), 10_000);
+        assert_eq!(refused(&waiting(19_999)), 1);
+        assert!(waiting(20_000).decide().plan.record.unwrap().is_choosing);
+        // Who has just begun to look waits for all of it.
+        let mut new = waiting(0);
+        new.seen.failed_over_at = None;
+        assert_eq!(refused(&new), 10_000);
+    }
+
+    #[test]
+    fn a_failover_is_forgotten_after_ten_quiet_minutes() {
+        let quiet = |ms: u64| {
+            let mut look = Look::well();
+            look.record().failovers = 2;
+            look.now = 2 * FORGET_MS;
+            for number in 0..3 {
+                look.member(number).reported_at = look.now;
+                let role = look.report(number).assignment.clone().unwrap().role;
+                look.told(number, role);
+            }
+            look.seen.counted_at = Some(look.now - ms);
+            look.decide()
+        };
+        assert_eq!(quiet(FORGET_MS - 1).plan.record, None);
+        assert_eq!(quiet(FORGET_MS - 1).wake, Some(2 * FORGET_MS + 1));
+        let forgotten = quiet(FORGET_MS);
+        assert_eq!(forgotten.plan.record.unwrap().failovers, 1);
+        assert_eq!(forgotten.because, [Reason::Forgetting { left: 1 }]);
+        assert_eq!(Look::well().decide().wake, None);
     }
 
     #[test]

@@ -151,3 +151,6 @@ fn is_long_unheard(scene: &Scene<'_>) -> bool {
     let mut all = streams(scene).peekable();
     all.peek().is_some() && all.all(|follows| follows.is_some_and(|follows| follows.is_long_silent()))
 }
+
+#[cfg(test)]
+mod tests;
