@@ -4,6 +4,8 @@
 mod by_hand;
 mod cut_off;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

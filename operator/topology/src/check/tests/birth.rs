@@ -1,0 +1,131 @@
+//! First records that break a rule: a cluster that is founded, and one that is taken over from its volumes.
+//! Must not hold a rule of a record that follows another.
+
+use super::*;
+
+/// Three members without data.
+fn founded() -> Case {
+    let mut case = healthy();
+    case.before = None;
+    for n in 0..3 {
+        case.has(n, "", "");
+        case.report(n).assignment = None;
+    }
+    let next = Record {
+        term: Term::new(0, 1),
+        acknowledged_by: 0,
+        wait_for: 0,
+        cut: None,
+        ..record()
+    };
+    case.plan.record = Some(next);
+    case
+}
+
+#[test]
+fn a_cluster_is_founded_only_where_nothing_was() {
+    const DATA: &str = "a cluster is founded beside data";
+    each_breaks(
+        founded,
+        &[
+            (|case| case.has(2, "m2:1", ""), DATA),
+            (|case| case.has(2, "", "m2:1"), DATA),
+            (
+                |case| case.report(2).assignment = Some(order(2, Role::Hold, Some(&record()))),
+                DATA,
+            ),
+            (
+                |case| case.seen.had_primary = true,
+                "a cluster is founded where there was one",
+            ),
+        ],
+    );
+    each_passes(
+        founded,
+        &[|case| case.report(2).assignment = Some(order(2, Role::Hold, None))],
+    );
+}
+
+#[test]
+fn a_founder_votes_and_nobody_acknowledges_before_its_epoch() {
+    const EARLY: &str = "acknowledgements before epoch 1";
+    each_breaks(
+        founded,
+        &[
+            (|case| case.next().acknowledged_by = 1, EARLY),
+            (|case| case.next().wait_for = 1, EARLY),
+            (|case| strike_out(case.next(), 0), "the primary is no voter"),
+        ],
+    );
+}
+
+/// The record is gone, and everybody was told one.
+fn adopted() -> Case {
+    let mut case = healthy();
+    case.before = None;
+    let mut next = record().next_epoch();
+    next.is_choosing = true;
+    case.plan.record = Some(next);
+    case
+}
+
+#[test]
+fn a_cluster_is_taken_over_only_from_its_data_above_every_term_they_know() {
+    each_breaks(
+        adopted,
+        &[
+            (
+                |case| (0..3).for_each(|n| case.lose(n)),
+                "a cluster is taken over from nothing",
+            ),
+            (
+                |case| case.told_record(2).identity = incarnation(9),
+                "two identities are mixed",
+            ),
+            (
+                |case| case.told_record(2).term = Term::new(4, 20),
+                "term 4.21 is not above 4.20 that a member knows",
+            ),
+            (
+                |case| case.told_record(2).term = Term::new(5, 20),
+                "term 4.21 is not above 5.20 that a member knows",
+            ),
+            (
+                |case| case.told_record(2).term = Term::new(3, 21),
+                "term 4.21 is not above 3.21 that a member knows",
+            ),
+            (
+                |case| case.told_record(2).term = Term::new(3, 22),
+                "term 4.21 is not above 3.22 that a member knows",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_a_member_said_before_it_was_lost_counts_where_a_cluster_is_taken_over() {
+    each_breaks(
+        adopted,
+        &[(
+            |case| {
+                case.told_record(2).term = Term::new(4, 20);
+                case.lose(2);
+            },
+            "term 4.21 is not above 4.20 that a member knows",
+        )],
+    );
+}
+
+#[test]
+fn a_cluster_that_is_taken_over_chooses_its_primary_later() {
+    each_breaks(
+        adopted,
+        &[
+            (
+                |case| case.next().is_choosing = false,
+                "a primary is chosen before everybody holds still",
+            ),
+            (|case| strike_out(case.next(), 0), "the primary is no voter"),
+        ],
+    );
+}
