@@ -225,8 +225,10 @@ fn revised() -> Case {
 impl Case {
     /// What is wrong with the plan.
     fn said(&self) -> String {
-        let found = check(&self.spec, &self.seen, self.before.as_ref(), &self.plan);
-        let found = found.err().unwrap_or_default();
+        let Err(found) = check(&self.spec, &self.seen, self.before.as_ref(), &self.plan) else {
+            return String::new();
+        };
+        assert!(!found.is_empty(), "it is wrong, and nothing is said");
         let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
         lines.join("; ")
     }

@@ -154,10 +154,17 @@ fn the_pod_of_a_primary_that_is_there_stays() {
     each_breaks(replaced, &[(|case| case.plan.replace = Some(name(0)), RULE)]);
     each_passes(
         replaced,
-        &[|case| {
-            case.plan.replace = Some(name(0));
-            case.lose(0);
-        }],
+        &[
+            |case| {
+                case.plan.replace = Some(name(0));
+                case.lose(0);
+            },
+            |case| {
+                case.plan.replace = Some(name(0));
+                case.seen.members.remove("orders-0");
+            },
+            |case| case.before = None,
+        ],
     );
 }
 
