@@ -304,13 +304,26 @@ impl Case {
         self.report(n).troubles = vec![Trouble { kind, what }];
     }
 
+    /// It can be seen, and takes no writes.
+    fn see_closed(&mut self, n: u8) {
+        self.member(n).is_connected = true;
+        self.server(n).is_open = false;
+    }
+
+    /// Epoch 4 is to be claimed.
+    fn claim(&mut self) {
+        let mut next = record().next_epoch();
+        next.is_choosing = true;
+        next.failovers = 1;
+        self.plan.record = Some(next);
+    }
+
     /// It was told to hold still, and does.
     fn hold(&mut self, n: u8) {
         let order = order(n, Role::Hold, self.before.as_ref());
         self.report(n).assignment = Some(order);
         self.server(n).follows = None;
-        self.server(n).is_open = false;
-        self.member(n).is_connected = true;
+        self.see_closed(n);
     }
 }
 

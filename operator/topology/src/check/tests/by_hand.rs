@@ -37,11 +37,8 @@ fn claimed() -> Case {
     case.lose(0);
     case.lose(2);
     ask(&mut case, 1, 3);
-    let mut next = record().next_epoch();
-    next.is_choosing = true;
-    next.failovers = 1;
-    next.by_hand = Some(named());
-    case.plan.record = Some(next);
+    case.claim();
+    case.next().by_hand = Some(named());
     case
 }
 
@@ -78,8 +75,7 @@ fn the_named_one_is_heard_and_counts_and_is_not_the_primary() {
             (
                 |case| {
                     name_another(case, 0);
-                    case.member(0).is_connected = true;
-                    case.server(0).is_open = false;
+                    case.see_closed(0);
                 },
                 "orders-0 is named and does not count; more may be lost than was said",
             ),
@@ -94,13 +90,7 @@ fn no_more_may_be_lost_than_a_person_was_told() {
         claimed,
         &[
             (|case| word(case).unheard = [name(0)].into(), RULE),
-            (
-                |case| {
-                    case.member(0).is_connected = true;
-                    case.server(0).is_open = false;
-                },
-                RULE,
-            ),
+            (|case| case.see_closed(0), RULE),
             (
                 |case| {
                     case.replace_data(1);

@@ -7,10 +7,7 @@ use super::*;
 fn claimed() -> Case {
     let mut case = healthy();
     case.lose(0);
-    let mut next = record().next_epoch();
-    next.is_choosing = true;
-    next.failovers = 1;
-    case.plan.record = Some(next);
+    case.claim();
     case
 }
 
@@ -86,8 +83,7 @@ fn an_epoch_is_claimed_with_a_quorum_that_does_without_the_primary() {
             (
                 |case| {
                     case.lose(2);
-                    case.member(0).is_connected = true;
-                    case.server(0).is_open = false;
+                    case.see_closed(0);
                 },
                 RULE,
             ),
@@ -117,8 +113,7 @@ fn a_primary_that_serves_is_not_given_up() {
     /// It can be seen, and is closed.
     fn closed() -> Case {
         let mut case = claimed();
-        case.member(0).is_connected = true;
-        case.server(0).is_open = false;
+        case.see_closed(0);
         case
     }
     const RULE: &str = "a primary that serves is given up";

@@ -6,11 +6,8 @@ use super::*;
 /// orders-0 is open, and nobody reaches it.
 fn claimed() -> Case {
     let mut case = healthy();
-    let mut next = record().next_epoch();
-    next.is_choosing = true;
-    next.failovers = 1;
-    next.left_out.insert(name(0));
-    case.plan.record = Some(next);
+    case.claim();
+    case.next().left_out.insert(name(0));
     for n in [1, 2] {
         case.follow(n).is_receiving = false;
         case.follow(n).is_unreached = true;
