@@ -101,7 +101,7 @@ fn host(number: u8) -> String {
     format!("10.0.0.{number}")
 }
 
-fn place(number: u8) -> Place {
+pub(crate) fn place(number: u8) -> Place {
     Place {
         member: name(number),
         host: host(number),
@@ -157,7 +157,7 @@ impl Look {
             };
             look.told(number, role);
             if number > 0 {
-                look.server(number).follows = Some(follows());
+                look.server(number).follows = Some(following());
                 look.server(number).lag_ms = Some(0);
             }
         }
@@ -216,7 +216,8 @@ impl Look {
     }
 }
 
-fn follows() -> Follows {
+/// Of a replica of orders-0.
+pub(crate) fn following() -> Follows {
     Follows {
         host: host(0),
         port: 3306,

@@ -13,37 +13,35 @@ mod record;
 mod services;
 mod voters;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::check;
-use crate::assignment::{Assignment, Place, Role, Server};
+use crate::assignment::{Assignment, Role, Server};
 use crate::decision::Plan;
 use crate::gtid::{GtidSet, Uuid};
-use crate::observed::{Endpoint, Exposed, Member, Observed, Pod, Spec};
+use crate::observed::{Endpoint, Exposed, Member, Observed, Spec};
 use crate::record::{Record, Voter};
 use crate::report::{Follows, Process, Report, ServerSeen, Trouble, TroubleKind};
 use crate::term::Term;
+use crate::testing::{IDENTITY, empty, following, name, place, spec, uuid};
 
-const IDENTITY: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 /// With this the last epoch began: `m1` numbered what orders-1 wrote.
 const CUT: &str = "epoch:1-2,m1:1-10,m2:1-10";
 /// Everybody has this.
 const ALL: &str = "epoch:1-3,m0:1-10,m1:1-10,m2:1-10";
 
+/// `m1` is what orders-1 numbers.
 fn set(text: &str) -> GtidSet {
     let text = text.replace("epoch", IDENTITY);
-    text.replace('m', "00000000-0000-0000-0000-00000000000")
-        .parse()
-        .unwrap()
-}
-
-fn name(n: u8) -> String {
-    format!("orders-{n}")
+    let all = (0..10).fold(text, |text, n| {
+        text.replace(&format!("m{n}:"), &format!("{}:", incarnation(n)))
+    });
+    all.parse().unwrap()
 }
 
 /// Whose data these are.
 fn incarnation(n: u8) -> Uuid {
-    format!("00000000-0000-0000-0000-00000000000{n}").parse().unwrap()
+    uuid(n + 1)
 }
 
 fn voter(n: u8) -> Voter {
@@ -69,14 +67,6 @@ fn add(names: &mut BTreeSet<String>, n: u8) {
     names.insert(name(n));
 }
 
-fn place(n: u8) -> Place {
-    Place {
-        member: name(n),
-        host: format!("10.0.0.{n}"),
-        port: 3306,
-    }
-}
-
 fn endpoint(n: u8) -> Endpoint {
     Endpoint {
         member: name(n),
@@ -97,22 +87,6 @@ fn order(n: u8, role: Role, record: Option<&Record>) -> Assignment {
     }
 }
 
-fn spec() -> Spec {
-    Spec {
-        name: "orders".into(),
-        instances: 3,
-        sync_replicas: 1,
-        is_suspended: false,
-        is_failover_manual: false,
-        memory_bytes: 1 << 30,
-        is_tls_required: true,
-        parameters: BTreeMap::new(),
-        lag_limit_ms: 10_000,
-        reads_fall_back: true,
-        switchover: None,
-    }
-}
-
 /// Epoch 3 of orders-0.
 fn record() -> Record {
     let identity = IDENTITY.parse().unwrap();
@@ -125,72 +99,27 @@ fn record() -> Record {
     }
 }
 
-fn server(n: u8) -> ServerSeen {
-    let is_primary = n == 0;
-    let follows = Follows {
-        host: place(0).host,
-        port: 3306,
-        is_receiving: true,
-        is_applying: true,
-        acknowledges: true,
-        is_unreached: false,
-        silence_ms: 0,
-        failure: None,
-    };
-    ServerSeen {
-        incarnation: incarnation(n),
-        version: "9.7.0".into(),
-        executed: set(ALL),
-        purged: GtidSet::new(),
-        received: set(if is_primary { "" } else { "m0:1-10" }),
-        is_open: is_primary,
-        has_waiters: false,
-        acknowledging: if is_primary { 2 } else { 0 },
-        waits_for: is_primary.then_some(1),
-        follows: (!is_primary).then_some(follows),
-        lag_ms: None,
-        beat: None,
-    }
-}
-
-fn report(n: u8) -> Report {
+/// It serves, as what it is in that epoch.
+fn member(n: u8) -> Member {
+    let mut member = empty(n);
+    member.goal = Some(set(ALL));
+    let report = member.report.as_mut().unwrap();
     let role = match n {
         0 => Role::Primary { wait_for: 1 },
         _ => follows(0),
     };
-    Report {
-        member: name(n),
-        heard: 1,
-        agent: "1.0.0".into(),
-        assignment: Some(order(n, role, Some(&record()))),
-        is_settled: true,
-        proved: None,
-        is_founded: true,
-        process: Process::Running,
-        server: Some(server(n)),
-        server_age_ms: 0,
-        disk: None,
-        write_age_ms: 0,
-        drift: BTreeMap::new(),
-        awaiting_restart: BTreeSet::new(),
-        removed: None,
-        troubles: Vec::new(),
+    report.assignment = Some(order(n, role, Some(&record())));
+    report.is_founded = true;
+    let server = report.server.as_mut().unwrap();
+    server.executed = set(ALL);
+    match n {
+        0 => (server.is_open, server.acknowledging, server.waits_for) = (true, 2, Some(1)),
+        _ => {
+            server.received = set("m0:1-10");
+            server.follows = Some(following());
+        }
     }
-}
-
-fn member(n: u8) -> Member {
-    let pod = Pod {
-        ip: Some(place(n).host),
-        node: Some(format!("node-{n}")),
-        ..Pod::default()
-    };
-    Member {
-        pod: Some(pod),
-        report: Some(report(n)),
-        is_connected: true,
-        goal: Some(set(ALL)),
-        ..Member::default()
-    }
+    member
 }
 
 /// All that `check` is given.

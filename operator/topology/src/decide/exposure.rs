@@ -123,3 +123,71 @@ pub(super) fn serves_reads(scene: &Scene<'_>, name: &str, was_exposed: bool) -> 
     let follows = at.server.follows.as_ref();
     follows.is_some_and(|follows| follows.is_applying) && at.server.lag_ms.is_some_and(|lag| lag <= limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::Role;
+    use crate::testing::{Look, name};
+
+    /// orders-0 is out of sight, orders-1 is chosen and not open yet, orders-2 has not heard of it.
+    fn between() -> Look {
+        let mut look = Look::well();
+        let mut record = look.record().next_epoch();
+        record.primary = name(1);
+        look.record = Some(record);
+        look.told(1, Role::Primary { wait_for: 1 });
+        look.member(0).is_connected = false;
+        look
+    }
+
+    fn exposed(look: &Look) -> Exposed {
+        look.decide().plan.expose.unwrap_or(look.seen.exposed.clone())
+    }
+
+    #[test]
+    fn until_the_next_primary_is_open_services_stay_as_they_are() {
+        let mut look = between();
+        assert_eq!(exposed(&look), look.seen.exposed);
+        look.member(0).reported_at = look.now - SILENCE_LIMIT_MS;
+        assert_eq!(exposed(&look), look.seen.exposed);
+        look.member(0).reported_at -= 1;
+        assert_eq!(exposed(&look).primary, None);
+        // Nobody has had time to hear of it since the last failover.
+        look.seen.failed_over_at = Some(look.now - SILENCE_LIMIT_MS);
+        assert_eq!(exposed(&look), look.seen.exposed);
+        look.server(1).is_open = true;
+        let led = exposed(&look).primary.map(|endpoint| endpoint.member);
+        assert_eq!(led, Some(name(1)));
+    }
+
+    #[test]
+    fn who_lags_serves_no_reads_between_two_primaries_either() {
+        let mut look = between();
+        let limit = 2 * look.spec.lag_limit_ms;
+        look.server(2).lag_ms = Some(limit);
+        assert_eq!(exposed(&look), look.seen.exposed);
+        look.server(2).lag_ms = Some(limit + 1);
+        let readers = exposed(&look)
+            .replicas
+            .into_iter()
+            .map(|endpoint| endpoint.member);
+        assert_eq!(readers.collect::<Vec<_>>(), [name(1)]);
+    }
+
+    #[test]
+    fn who_follows_nobody_serves_no_reads_once_another_is_open() {
+        let mut look = between();
+        look.server(1).is_open = true;
+        look.server(2).follows = None;
+        let readers = exposed(&look)
+            .replicas
+            .into_iter()
+            .map(|endpoint| endpoint.member);
+        assert_eq!(
+            readers.collect::<Vec<_>>(),
+            [name(1)],
+            "reads fall back to the primary"
+        );
+    }
+}

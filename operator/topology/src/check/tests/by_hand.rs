@@ -117,7 +117,7 @@ fn a_persons_word_is_for_where_nothing_else_helps() {
                     let unreached = Follows {
                         is_receiving: false,
                         is_unreached: true,
-                        ..server(1).follows.unwrap()
+                        ..following()
                     };
                     case.server(1).follows = Some(unreached);
                     case.next().left_out = [name(0), name(2)].into();

@@ -75,7 +75,7 @@ fn only_who_was_seen_to_follow_nobody_in_this_term_is_silent() {
             (|case| case.told(2).role = follows(0), NOT_SEEN),
             (|case| case.told_record(2).term.revision = 19, NOT_SEEN),
             (|case| case.report(2).assignment = None, NOT_SEEN),
-            (|case| case.server(2).follows = server(2).follows, NOT_SEEN),
+            (|case| case.server(2).follows = Some(following()), NOT_SEEN),
             (|case| case.lose(2), NOT_SEEN),
             // It never runs backwards, and no step is left out.
             (|case| case.voter(2).leaving = None, NOT_SEEN),
@@ -92,7 +92,7 @@ fn only_who_was_seen_to_follow_nobody_in_this_term_is_silent() {
     each_passes(
         silent,
         &[|case| {
-            case.server(2).follows = server(2).follows;
+            case.server(2).follows = Some(following());
             case.follow(2).is_receiving = false;
         }],
     );
