@@ -1,6 +1,7 @@
 //! What a plan may never hold, checked by code that did not make it, before it is carried out.
 //! Must not share a line with `decide`, nor trust its reasons.
 
+mod birth;
 mod by_hand;
 mod cut_off;
 mod record;
@@ -38,7 +39,7 @@ pub fn check(
         found.say("a suspended cluster is acted upon");
     }
     match (memory, &plan.record) {
-        (None, Some(next)) => record::birth(seen, next, &mut found),
+        (None, Some(next)) => birth::record(seen, next, &mut found),
         (Some(before), Some(next)) => record::change(spec, seen, before, next, &mut found),
         (_, None) => {}
     }
@@ -110,6 +111,10 @@ fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fou
             Role::Replica { source } => {
                 let is_right = source.member == record.primary && *name != record.primary;
                 found.unless(is_right, format!("{name} is to follow {}", source.member));
+                found.unless(
+                    !record.is_choosing,
+                    format!("{name} is to follow while a primary is chosen"),
+                );
                 found.unless(
                     !is_beyond(seen, record, name),
                     format!("{name} is to follow with what nobody acknowledged"),

@@ -11,52 +11,6 @@ use crate::report::{Process, Report, TroubleKind};
 /// More need not be counted.
 const FAILOVERS_LIMIT: u16 = 8;
 
-pub(super) fn birth(seen: &Observed, next: &Record, found: &mut Found) {
-    let data = seen
-        .members
-        .keys()
-        .filter_map(|name| server(seen, name))
-        .any(|(_, report, server)| {
-            let is_told = report
-                .assignment
-                .as_ref()
-                .is_some_and(|order| order.record.is_some());
-            is_told || !server.executed.is_empty() || !server.received.is_empty()
-        });
-    match next.term.epoch {
-        0 => {
-            found.unless(!data, "a cluster is founded beside data");
-            found.unless(!seen.had_primary, "a cluster is founded where there was one");
-            found.unless(
-                next.acknowledged_by == 0 && next.wait_for == 0,
-                "acknowledgements before epoch 1",
-            );
-        }
-        epoch => {
-            found.unless(data, "a cluster is taken over from nothing");
-            let told = seen
-                .members
-                .values()
-                .filter_map(|member| member.report.as_ref()?.assignment.as_ref()?.record.as_ref());
-            for record in told {
-                found.unless(record.identity == next.identity, "two identities are mixed");
-                found.unless(
-                    record.term.epoch < epoch && record.term.revision < next.term.revision,
-                    format!(
-                        "term {} is not above {} that a member knows",
-                        next.term, record.term
-                    ),
-                );
-            }
-            found.unless(
-                next.is_choosing,
-                "a primary is chosen before everybody holds still",
-            );
-        }
-    }
-    found.unless(next.voters.contains_key(&next.primary), "the primary is no voter");
-}
-
 pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     found.unless(next.identity == before.identity, "the identity changes");
     found.unless(
@@ -89,6 +43,10 @@ pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Recor
         next.by_hand == before.by_hand || next.term.epoch != before.term.epoch,
         "what a person decided is changed",
     );
+    found.unless(
+        next.left_out == before.left_out,
+        "somebody is left out, and nothing is chosen",
+    );
     let may_move = next.primary == before.primary || before.term.epoch == 0;
     found.unless(may_move, "the primary moves");
     let proved = server(seen, &before.primary).is_some_and(|(_, report, server)| {
@@ -116,10 +74,19 @@ pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Recor
                 "the first epoch counts on fewer than it waits for",
             );
             found.unless(next.voters == before.voters, "voters change with the epoch");
+            let founder = server(seen, &before.primary).map(|(_, _, server)| &server.executed);
+            found.unless(
+                founder.is_none_or(|founder| next.cut.as_ref() == Some(founder)),
+                "the first epoch does not begin with what the founder has",
+            );
             return;
         }
         (same, also) => found.unless(same == also, "the epoch changes"),
     }
+    found.unless(
+        next.cut == before.cut,
+        "what an epoch began with changes while it lasts",
+    );
     found.unless(
         next.acknowledged_by <= before.acknowledged_by || (proved && next.acknowledged_by <= before.wait_for),
         "more replicas are counted on than a commit was proved with",
@@ -130,7 +97,7 @@ pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Recor
 /// Each claim is counted, and nothing else is. One is forgotten at a time, and nothing else happens with that.
 fn failovers(before: &Record, next: &Record, found: &mut Found) {
     if next.is_choosing && !before.is_choosing {
-        let is_counted = next.failovers > before.failovers || before.failovers >= FAILOVERS_LIMIT;
+        let is_counted = next.failovers == before.failovers.saturating_add(1).min(FAILOVERS_LIMIT);
         return found.unless(is_counted, "a failover is not counted");
     }
     let expected = Record {
@@ -272,6 +239,12 @@ fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &
         next.voters.keys().eq(before.voters.keys()),
         "voters change with the choice",
     );
+    // Whoever was seen to be silent may have been told otherwise since.
+    found.unless(
+        next.voters.values().all(|voter| voter.leaving.is_none()),
+        "a removal goes on through a choice",
+    );
+    found.unless(next.handing_to.is_none(), "a handover begins with the choice");
     let still = before
         .voters
         .keys()

@@ -2,6 +2,7 @@
 //! Must not hold a rule of a record that follows another.
 
 use super::*;
+use crate::record::Leaving;
 
 /// Three members without data.
 fn founded() -> Case {
@@ -19,7 +20,27 @@ fn founded() -> Case {
         ..record()
     };
     case.plan.record = Some(next);
+    for n in [1, 2] {
+        case.voter(n).incarnation = None;
+    }
     case
+}
+
+#[test]
+fn a_cluster_is_founded_without_a_past() {
+    const PAST: &str = "a cluster is founded with a past";
+    each_breaks(
+        founded,
+        &[
+            (|case| case.next().is_choosing = true, PAST),
+            (|case| case.next().handing_to = Some(name(1)), PAST),
+            (|case| add(&mut case.next().left_out, 1), PAST),
+            (|case| case.next().failovers = 1, PAST),
+            (|case| case.next().cut = Some(set(CUT)), PAST),
+            (|case| case.voter(1).incarnation = Some(incarnation(1)), PAST),
+            (|case| case.voter(1).leaving = Some(Leaving::Asked), PAST),
+        ],
+    );
 }
 
 #[test]
@@ -65,8 +86,35 @@ fn adopted() -> Case {
     case.before = None;
     let mut next = record().next_epoch();
     next.is_choosing = true;
+    next.cut = None;
     case.plan.record = Some(next);
     case
+}
+
+#[test]
+fn a_cluster_is_taken_over_as_the_newest_record_has_it() {
+    const CHANGED: &str = "a cluster is taken over as nobody remembers it";
+    each_breaks(
+        adopted,
+        &[
+            (|case| case.next().cut = Some(set(CUT)), CHANGED),
+            (|case| case.next().handing_to = Some(name(1)), CHANGED),
+            (|case| add(&mut case.next().left_out, 1), CHANGED),
+            (|case| case.next().failovers = 1, CHANGED),
+            (|case| case.next().acknowledged_by = 2, CHANGED),
+            (|case| case.next().primary = name(1), CHANGED),
+            (|case| strike_out(case.next(), 2), CHANGED),
+            (|case| case.voter(1).incarnation = Some(incarnation(9)), CHANGED),
+        ],
+    );
+    // The older ones count for nothing but their terms.
+    each_passes(
+        adopted,
+        &[|case| {
+            case.told_record(2).term = Term::new(2, 9);
+            case.told_record(2).primary = name(2);
+        }],
+    );
 }
 
 #[test]
@@ -79,7 +127,7 @@ fn a_cluster_is_taken_over_only_from_its_data_above_every_term_they_know() {
                 "a cluster is taken over from nothing",
             ),
             (
-                |case| case.told_record(2).identity = incarnation(9),
+                |case| case.told_record(1).identity = incarnation(9),
                 "two identities are mixed",
             ),
             (
@@ -125,7 +173,10 @@ fn a_cluster_that_is_taken_over_chooses_its_primary_later() {
                 |case| case.next().is_choosing = false,
                 "a primary is chosen before everybody holds still",
             ),
-            (|case| strike_out(case.next(), 0), "the primary is no voter"),
+            (
+                |case| strike_out(case.next(), 0),
+                "a cluster is taken over as nobody remembers it; the primary is no voter",
+            ),
         ],
     );
 }

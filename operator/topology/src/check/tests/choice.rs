@@ -2,6 +2,7 @@
 //! Must not hold how histories are compared, beyond who has more.
 
 use super::*;
+use crate::record::Leaving;
 
 #[test]
 fn a_choice_changes_the_primary_and_nothing_it_may_not() {
@@ -23,6 +24,14 @@ fn a_choice_changes_the_primary_and_nothing_it_may_not() {
                 "acknowledgements change with the choice",
             ),
             (|case| strike_out(case.next(), 2), "voters change with the choice"),
+            (
+                |case| case.voter(1).leaving = Some(Leaving::Silent),
+                "a removal goes on through a choice",
+            ),
+            (
+                |case| case.next().handing_to = Some(name(2)),
+                "a handover begins with the choice",
+            ),
             (
                 |case| enlist(case.next(), 3, Voter::default()),
                 "voters change with the choice",

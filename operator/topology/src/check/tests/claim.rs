@@ -62,6 +62,8 @@ fn each_claim_is_counted_up_to_a_limit() {
             (|case| count(case, 0, 0), RULE),
             (|case| count(case, 2, 1), RULE),
             (|case| count(case, 7, 7), RULE),
+            (|case| count(case, 1, 3), RULE),
+            (|case| count(case, 8, 9), RULE),
         ],
     );
     each_passes(claimed, &[|case| count(case, 7, 8), |case| count(case, 8, 8)]);

@@ -215,8 +215,18 @@ fn only_the_recorded_primary_is_opened_as_recorded() {
                 "orders-0 is opened before epoch 1",
             ),
             (
-                |case| case.everywhere(|record| record.is_choosing = true),
+                |case| {
+                    case.plan.assign.retain(|to, _| *to == name(0));
+                    case.everywhere(|record| record.is_choosing = true);
+                },
                 "orders-0 is opened before the choice",
+            ),
+            (
+                |case| {
+                    case.plan.assign.retain(|to, _| *to == name(2));
+                    case.everywhere(|record| record.is_choosing = true);
+                },
+                "orders-2 is to follow while a primary is chosen",
             ),
             (
                 |case| case.everywhere(|record| record.handing_to = Some(name(1))),

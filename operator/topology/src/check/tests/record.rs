@@ -120,6 +120,7 @@ fn begun() -> Case {
     next.term.epoch = 1;
     next.acknowledged_by = 1;
     next.wait_for = 1;
+    next.cut = Some(set(ALL));
     case
 }
 
@@ -127,11 +128,14 @@ fn begun() -> Case {
 fn the_first_epoch_begins_with_a_founded_primary_and_enough_who_count() {
     const UNFOUNDED: &str = "the first primary is not founded";
     const FEW: &str = "too few members are counted to open";
+    const CUT_SHORT: &str = "the first epoch does not begin with what the founder has";
     each_breaks(
         begun,
         &[
             (|case| case.report(0).is_founded = false, UNFOUNDED),
             (|case| case.lose(0), UNFOUNDED),
+            (|case| case.next().cut = Some(set(CUT)), CUT_SHORT),
+            (|case| case.next().cut = None, CUT_SHORT),
             (
                 |case| {
                     case.lose(1);
@@ -215,4 +219,20 @@ fn no_failover_is_forgotten_as_an_epoch_begins() {
         case
     }
     each_breaks(alone, &[(|case| case.next().failovers = 0, NOT_COUNTED_SO)]);
+}
+
+#[test]
+fn what_an_epoch_began_with_and_who_is_left_out_stay_as_they_are() {
+    const CHANGED: &str = "what an epoch began with changes while it lasts";
+    each_breaks(
+        revised,
+        &[
+            (|case| case.next().cut = None, CHANGED),
+            (|case| case.next().cut = Some(set(ALL)), CHANGED),
+            (
+                |case| add(&mut case.next().left_out, 2),
+                "somebody is left out, and nothing is chosen",
+            ),
+        ],
+    );
 }
