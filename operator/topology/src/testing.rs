@@ -159,6 +159,7 @@ impl Look {
             if number > 0 {
                 look.server(number).follows = Some(following());
                 look.server(number).lag_ms = Some(0);
+                look.member(number).goal = Some(HISTORY.parse().unwrap());
             }
         }
         let primary = look.server(0);

@@ -3,51 +3,76 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::Scene;
+use super::scene::{Scene, everything};
 use crate::decision::Reason;
 use crate::observed::Observed;
+use crate::report::Report;
+
+/// The replicas that serve and stay, and acknowledge at once what is written now.
+fn staying<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
+    // Who has just come back acknowledges nothing new before it has received what was written meanwhile.
+    let has_caught_up = |name: &str| {
+        scene.counted(name).is_some_and(|at| {
+            let goal = at.member.goal.as_ref();
+            goal.is_some_and(|goal| goal.is_subset(&everything(at.server)))
+        })
+    };
+    let mut staying = scene.receiving();
+    // A Pod that ends follows, and acknowledges, to its last moment.
+    staying.retain(|name| !scene.is_ending(name) && has_caught_up(name));
+    staying
+}
+
+/// All that are wanted beside the primary and this one are among them.
+fn all_stay(scene: &Scene<'_>, staying: &BTreeSet<&str>, but: &str) -> bool {
+    let wanted = scene.spec.members();
+    let mut others = wanted
+        .iter()
+        .filter(|name| *name != but && *name != scene.primary());
+    others.all(|name| staying.contains(name.as_str()))
+}
 
 /// Everybody else serves and stays, and enough acknowledge without this one.
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
-    // A Pod that ends follows, and acknowledges, to its last moment.
-    let mut staying = scene.receiving();
-    staying.retain(|other| *other != name && !scene.is_ending(other));
-    let wanted = scene.spec.members();
-    let all_serve = wanted
-        .iter()
-        .filter(|other| *other != name && *other != scene.primary())
-        .all(|other| staying.contains(other.as_str()));
+    let mut staying = staying(scene);
+    staying.remove(name);
     let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
     // Who takes over may be this one.
     let is_led = is_open && !scene.is_ending(scene.primary()) && scene.record.handing_to.is_none();
-    is_led && all_serve && staying.len() >= usize::from(scene.record.wait_for)
+    is_led && all_stay(scene, &staying, name) && staying.len() >= usize::from(scene.record.wait_for)
 }
 
-/// All replicas that can be asked have looked at today's parameters, and none waits for a restart: until then nobody
-/// can tell that the primary is the last one.
-pub(super) fn are_replicas_done(scene: &Scene<'_>) -> bool {
-    let mut replicas = scene.record.voters.keys().filter(|name| *name != scene.primary());
-    replicas.all(|name| {
-        let report = scene.connected(name).map(|(_, report)| report);
-        report.is_none_or(|report| {
-            let order = report.assignment.as_ref();
-            let is_newest = order.is_some_and(|order| {
-                let server = &order.server;
-                server.parameters == scene.spec.parameters
-                    && server.is_tls_required == scene.spec.is_tls_required
-            });
-            is_newest && report.is_settled
-        })
-    })
-}
-
-/// The replica that may restart mysqld for parameters that wait for it.
-pub(super) fn permitted(scene: &Scene<'_>) -> Option<String> {
-    let mut waiting = scene.record.voters.keys().filter(|name| {
-        let report = scene.connected(name).map(|(_, report)| report);
-        *name != scene.primary() && report.is_some_and(|report| !report.awaiting_restart.is_empty())
+/// It knows whether it waits for a restart.
+fn has_looked(scene: &Scene<'_>, report: &Report) -> bool {
+    let is_newest = report.assignment.as_ref().is_some_and(|order| {
+        let server = &order.server;
+        server.parameters == scene.spec.parameters && server.is_tls_required == scene.spec.is_tls_required
     });
-    waiting.find(|name| can_spare(scene, name)).cloned()
+    is_newest && (report.is_settled || !report.awaiting_restart.is_empty())
+}
+
+/// Of all that can be asked.
+fn replicas<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = (&'a String, &'a Report)> {
+    let names = scene.record.voters.keys().filter(|name| *name != scene.primary());
+    names.filter_map(|name| Some((name, scene.connected(name)?.1)))
+}
+
+/// All serve, and none waits for a restart: before all have looked nobody can tell that the primary is the last one.
+pub(super) fn are_replicas_done(scene: &Scene<'_>) -> bool {
+    let mut replicas = replicas(scene);
+    replicas.all(|(_, report)| has_looked(scene, report) && report.awaiting_restart.is_empty())
+        && all_stay(scene, &staying(scene), scene.primary())
+}
+
+/// The replica that may restart mysqld for parameters that wait for it. It stays the same one until it has done so:
+/// all have looked, and who restarts has not.
+pub(super) fn permitted(scene: &Scene<'_>) -> Option<String> {
+    if !replicas(scene).all(|(_, report)| has_looked(scene, report)) {
+        return None;
+    }
+    let mut waiting = replicas(scene).filter(|(_, report)| !report.awaiting_restart.is_empty());
+    let found = waiting.find(|(name, _)| can_spare(scene, name));
+    found.map(|(name, _)| name.clone())
 }
 
 /// Somebody waits for a restart, or for a new Pod: without that, who is started again is not updated.

@@ -2,7 +2,7 @@
 //! Must not need a history: each case is one look.
 
 use super::*;
-use crate::testing::{Look, name};
+use crate::testing::{IDENTITY, Look, name, uuid};
 
 /// A parameter was set that mysqld takes at its start alone, and everybody knows.
 fn changed() -> Look {
@@ -49,10 +49,36 @@ fn one_replica_restarts_at_a_time_and_only_if_the_others_serve() {
         waits(&mut look, number);
     }
     assert_eq!((permitted(&look), heir(&look)), (vec![name(1)], None));
+    // It restarts, and has not looked anew; until then nobody else may.
     look.report(1).awaiting_restart.clear();
+    assert_eq!((permitted(&look), heir(&look)), (vec![], None));
+    look.report(1).is_settled = true;
     assert_eq!((permitted(&look), heir(&look)), (vec![name(2)], None));
+    // It follows again, and has not received what was written meanwhile.
+    let more = format!("{IDENTITY}:1-3,{}:1-99", uuid(1)).parse();
+    look.member(1).goal = more.clone().ok();
+    assert!(permitted(&look).is_empty());
+    look.server(1).received = more.unwrap();
+    assert_eq!(permitted(&look), [name(2)]);
+    look.member(1).goal = None;
+    assert!(permitted(&look).is_empty());
+    look.member(1).goal = Some(Default::default());
     look.server(1).follows = None;
     assert!(permitted(&look).is_empty());
+}
+
+#[test]
+fn who_may_restart_stays_the_same_until_it_has() {
+    let mut look = changed();
+    waits(&mut look, 2);
+    assert_eq!(permitted(&look), [name(2)]);
+    look.report(1).is_settled = false;
+    assert!(
+        permitted(&look).is_empty(),
+        "orders-1 would be the first, perhaps"
+    );
+    waits(&mut look, 1);
+    assert_eq!(permitted(&look), [name(1)]);
 }
 
 #[test]
@@ -75,9 +101,9 @@ fn the_primary_hands_over_when_all_others_have_looked_at_the_parameters() {
     };
     old(&mut look);
     assert_eq!(heir(&look), None);
-    // Whoever is gone is not waited for.
+    // The old primary would restart, and nobody be left who acknowledges.
     look.member(2).is_connected = false;
-    assert_eq!(heir(&look), Some(name(1)));
+    assert_eq!(heir(&look), None);
 }
 
 #[test]
