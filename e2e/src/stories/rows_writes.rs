@@ -258,7 +258,7 @@ fn read_by_nobody(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resu
         let because = &member_of(object, primary)["because"];
         because
             .as_str()
-            .is_some_and(|text| text.contains("it opens when 1 replicas acknowledge"))
+            .is_some_and(|text| text.contains("it opens when 1 replica acknowledges"))
     })?;
     claim(ask() && answered == 0, "nobody reads what no replica has")?;
     claim(

@@ -92,7 +92,15 @@ fn a_primary_that_is_replaced_releases_nobody_and_follows() {
         let report = cluster.members[1].settled().await;
         println!("another primary open after {:?}", began.elapsed());
         let server = report.server.unwrap();
-        assert!(server.is_open && server.follows.is_none());
+        let still = server
+            .follows
+            .filter(|follows| follows.is_receiving || follows.is_applying);
+        assert!(server.is_open && still.is_none());
+        let forgets = cluster.members[1].until("having forgotten its source", |report| {
+            let server = report.server.as_ref();
+            server.is_some_and(|server| server.follows.is_none())
+        });
+        forgets.await;
         for at in [0, 2] {
             cluster.members[at].settled().await;
         }
