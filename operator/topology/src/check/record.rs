@@ -58,29 +58,7 @@ pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Recor
     });
     match (before.term.epoch, next.term.epoch) {
         (0, 0) => found.unless(next.wait_for == 0, "acknowledgements before epoch 1"),
-        (0, 1) => {
-            let founded = server(seen, &before.primary).is_some_and(|(_, report, _)| report.is_founded);
-            found.unless(founded, "the first primary is not founded");
-            let counted = before.voters.iter().filter(|(name, voter)| {
-                let now = server(seen, name).map(|(_, _, server)| server.incarnation);
-                voter.incarnation.is_some() && now == voter.incarnation
-            });
-            found.unless(
-                counted.count() > usize::from(next.wait_for),
-                "too few members are counted to open",
-            );
-            found.unless(
-                next.acknowledged_by == next.wait_for,
-                "the first epoch counts on fewer than it waits for",
-            );
-            found.unless(next.voters == before.voters, "voters change with the epoch");
-            let founder = server(seen, &before.primary).map(|(_, _, server)| &server.executed);
-            found.unless(
-                founder.is_none_or(|founder| next.cut.as_ref() == Some(founder)),
-                "the first epoch does not begin with what the founder has",
-            );
-            return;
-        }
+        (0, 1) => return first_epoch(seen, before, next, found),
         (same, also) => found.unless(same == also, "the epoch changes"),
     }
     found.unless(
@@ -92,6 +70,28 @@ pub(super) fn change(spec: &Spec, seen: &Observed, before: &Record, next: &Recor
         "more replicas are counted on than a commit was proved with",
     );
     voters(seen, before, next, proved, found);
+}
+
+/// The founder is done, it begins with all that this one has, and enough count.
+fn first_epoch(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
+    let founder = server(seen, &before.primary);
+    let is_founded = founder.is_some_and(|(_, report, _)| report.is_founded);
+    found.unless(is_founded, "the first primary is not founded");
+    let counted = before.voters.iter().filter(|(name, voter)| {
+        let now = server(seen, name).map(|(_, _, server)| server.incarnation);
+        voter.incarnation.is_some() && now == voter.incarnation
+    });
+    found.unless(
+        counted.count() > usize::from(next.wait_for),
+        "too few members are counted to open",
+    );
+    found.unless(
+        next.acknowledged_by == next.wait_for,
+        "the first epoch counts on fewer than it waits for",
+    );
+    found.unless(next.voters == before.voters, "voters change with the epoch");
+    let is_all = founder.is_none_or(|(_, _, server)| next.cut.as_ref() == Some(&server.executed));
+    found.unless(is_all, "the first epoch does not begin with what the founder has");
 }
 
 /// Each claim is counted, and nothing else is. One is forgotten at a time, and nothing else happens with that.
@@ -235,16 +235,7 @@ fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &
     );
     let is_same_count = (next.acknowledged_by, next.wait_for) == (before.acknowledged_by, before.wait_for);
     found.unless(is_same_count, "acknowledgements change with the choice");
-    found.unless(
-        next.voters.keys().eq(before.voters.keys()),
-        "voters change with the choice",
-    );
-    // Whoever was seen to be silent may have been told otherwise since.
-    found.unless(
-        next.voters.values().all(|voter| voter.leaving.is_none()),
-        "a removal goes on through a choice",
-    );
-    found.unless(next.handing_to.is_none(), "a handover begins with the choice");
+    same_voters(before, next, found);
     let still = before
         .voters
         .keys()
@@ -296,6 +287,19 @@ fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &
     );
     cut_off::choice(before, next, &still, found);
     nobody_new(before, next, found);
+}
+
+fn same_voters(before: &Record, next: &Record, found: &mut Found) {
+    found.unless(
+        next.voters.keys().eq(before.voters.keys()),
+        "voters change with the choice",
+    );
+    // Whoever was seen to be silent may have been told otherwise since.
+    found.unless(
+        next.voters.values().all(|voter| voter.leaving.is_none()),
+        "a removal goes on through a choice",
+    );
+    found.unless(next.handing_to.is_none(), "a handover begins with the choice");
 }
 
 fn nobody_new(before: &Record, next: &Record, found: &mut Found) {

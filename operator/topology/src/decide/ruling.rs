@@ -286,6 +286,8 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     match (missing.is_empty(), is_scaling, is_updating(scene, decision)) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,
+        // The primary is the last, and about to hand over.
+        (true, ..) if scene.spec.instances > 1 && restarts::is_any_due(scene) => ClusterState::Updating,
         (true, ..) => ClusterState::Healthy,
         (false, ..) => {
             decision

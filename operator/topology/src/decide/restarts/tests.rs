@@ -2,6 +2,7 @@
 //! Must not need a history: each case is one look.
 
 use super::*;
+use crate::decision::ClusterState;
 use crate::testing::{IDENTITY, Look, name, uuid};
 
 /// A parameter was set that mysqld takes at its start alone, and everybody knows.
@@ -86,6 +87,10 @@ fn the_primary_hands_over_when_all_others_have_looked_at_the_parameters() {
     let mut look = changed();
     waits(&mut look, 0);
     assert!(heir(&look).is_some());
+    // Also while something keeps it from that, nobody is told that all is done.
+    look.seen.taken_back_at = Some(look.now);
+    assert_eq!((heir(&look), look.decide().state), (None, ClusterState::Updating));
+    look.seen.taken_back_at = None;
     // The primary was the quickest to look.
     look.report(2).is_settled = false;
     assert_eq!(heir(&look), None);
