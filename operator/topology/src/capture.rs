@@ -39,6 +39,7 @@ mod tests {
     use super::*;
     use crate::decision::ClusterState;
     use crate::observed::{Member, Pod};
+    use crate::testing;
 
     fn capture() -> Capture {
         let mut observed = Observed {
@@ -58,17 +59,9 @@ mod tests {
             taken_at: Some("2026-11-21T12:00:00Z".into()),
             now: 90_000,
             spec: Spec {
-                name: "orders".into(),
-                instances: 3,
-                sync_replicas: 1,
-                is_suspended: false,
-                is_failover_manual: false,
-                memory_bytes: 1 << 30,
-                is_tls_required: true,
                 parameters: [("max_connections".to_owned(), "500".to_owned())].into(),
                 lag_limit_ms: 10_000,
-                reads_fall_back: true,
-                switchover: None,
+                ..testing::spec()
             },
             observed,
             record: None,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::assignment::{Assignment, Place, Role};
+use crate::assignment::{Assignment, Place, Role, Server};
 use crate::decide::decide;
 use crate::decision::Decision;
 use crate::gtid::Uuid;
@@ -201,7 +201,7 @@ impl Look {
             member: name(number),
             record: self.record.clone(),
             role,
-            server: crate::assignment::Server {
+            server: Server {
                 server_id: u32::from(number) + 1,
                 memory_bytes: self.spec.memory_bytes,
                 is_tls_required: self.spec.is_tls_required,
@@ -210,6 +210,14 @@ impl Look {
             },
         };
         self.report(number).assignment = Some(order);
+    }
+
+    /// Everybody has its order anew.
+    pub(crate) fn told_anew(&mut self) {
+        for number in 0..3 {
+            let role = self.report(number).assignment.clone().unwrap().role;
+            self.told(number, role);
+        }
     }
 
     pub(crate) fn decide(&self) -> Decision {

@@ -161,8 +161,9 @@ mod tests {
     use super::*;
     use crate::assignment::{Assignment, Role, Server};
     use crate::observed::Member;
-    use crate::report::{Process, Proof};
+    use crate::report::Proof;
     use crate::term::Term;
+    use crate::testing;
 
     const PRIMARY: &str = "00000000-0000-0000-0000-000000000001";
     const REPLICA: &str = "00000000-0000-0000-0000-000000000002";
@@ -179,41 +180,24 @@ mod tests {
             wait_for: 1,
             ..Record::of(EPOCHS.parse().unwrap(), Term::new(2, 4), "orders-0")
         };
+        let blank = testing::empty(0).report.unwrap();
         Report {
             member: member.into(),
             heard,
-            agent: String::new(),
             assignment: Some(Assignment {
                 member: member.into(),
                 record: Some(record),
                 role: Role::Hold,
                 server: Server::default(),
             }),
-            is_settled: true,
-            proved: None,
             is_founded: true,
-            process: Process::Running,
-            server: Some(ServerSeen {
+            server: blank.server.map(|server| ServerSeen {
                 incarnation: incarnation.parse().unwrap(),
-                version: String::new(),
                 executed: set(executed),
-                purged: GtidSet::new(),
                 received: set(received),
-                is_open: false,
-                has_waiters: false,
-                acknowledging: 0,
-                waits_for: None,
-                follows: None,
-                lag_ms: None,
-                beat: None,
+                ..server
             }),
-            server_age_ms: 0,
-            disk: None,
-            write_age_ms: 0,
-            drift: BTreeMap::new(),
-            awaiting_restart: Default::default(),
-            removed: None,
-            troubles: Vec::new(),
+            ..blank
         }
     }
 

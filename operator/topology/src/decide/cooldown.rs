@@ -140,9 +140,8 @@ mod tests {
             look.now = 2 * FORGET_MS;
             for number in 0..3 {
                 look.member(number).reported_at = look.now;
-                let role = look.report(number).assignment.clone().unwrap().role;
-                look.told(number, role);
             }
+            look.told_anew();
             look.seen.counted_at = Some(look.now - ms);
             look.decide()
         };

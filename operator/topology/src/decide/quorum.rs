@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::{Running, Scene, everything, is_near};
+use super::scene::{Running, Scene, everything, has_reached_goal, is_near};
 use crate::assignment::Role;
 use crate::decision::Reason;
 use crate::record::{Leaving, Record, Voter};
@@ -46,14 +46,13 @@ pub(super) fn joined(scene: &Scene<'_>) -> Change {
 
 /// It holds what the primary had at a moment after it attached to the primary itself.
 pub(super) fn has_everything(scene: &Scene<'_>, at: Running<'_>) -> bool {
-    let (Some(primary), Some(goal)) = (scene.living_primary(), at.member.goal.as_ref()) else {
+    let Some(primary) = scene.living_primary() else {
         return false;
     };
-    let all = everything(at.server);
     let is_own = |uuid| uuid == primary.server.incarnation || uuid == scene.record.identity;
     // What it has beyond the primary's report can only be newer if the primary wrote it.
-    let extra = all.subtract(&primary.server.executed);
-    scene.follows_primary(at) && goal.is_subset(&all) && extra.sources().all(|source| is_own(source.uuid))
+    let extra = everything(at.server).subtract(&primary.server.executed);
+    scene.follows_primary(at) && has_reached_goal(at) && extra.sources().all(|source| is_own(source.uuid))
 }
 
 fn added(scene: &Scene<'_>) -> Change {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::scene::{Scene, everything};
+use super::scene::{Scene, has_reached_goal};
 use crate::decision::Reason;
 use crate::observed::Observed;
 use crate::report::Report;
@@ -11,12 +11,7 @@ use crate::report::Report;
 /// The replicas that serve and stay, and acknowledge at once what is written now.
 fn staying<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
     // Who has just come back acknowledges nothing new before it has received what was written meanwhile.
-    let has_caught_up = |name: &str| {
-        scene.counted(name).is_some_and(|at| {
-            let goal = at.member.goal.as_ref();
-            goal.is_some_and(|goal| goal.is_subset(&everything(at.server)))
-        })
-    };
+    let has_caught_up = |name: &str| scene.counted(name).is_some_and(has_reached_goal);
     let mut staying = scene.receiving();
     // A Pod that ends follows, and acknowledges, to its last moment.
     staying.retain(|name| !scene.is_ending(name) && has_caught_up(name));

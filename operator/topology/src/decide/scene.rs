@@ -50,6 +50,12 @@ pub(super) fn lacks(of: Running<'_>, at: Running<'_>) -> u128 {
     of.server.executed.subtract(&everything(at.server)).count()
 }
 
+/// It has what the primary had at a moment after it attached to it.
+pub(super) fn has_reached_goal(at: Running<'_>) -> bool {
+    let goal = at.member.goal.as_ref();
+    goal.is_some_and(|goal| goal.is_subset(&everything(at.server)))
+}
+
 /// It would acknowledge a commit of this moment soon.
 pub(super) fn is_near(primary: Running<'_>, at: Running<'_>) -> bool {
     lacks(primary, at) <= BACKLOG_LIMIT

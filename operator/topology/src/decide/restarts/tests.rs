@@ -10,10 +10,7 @@ fn changed() -> Look {
     let mut look = Look::well();
     let parameter = ("innodb_sort_buffer_size".to_owned(), "2M".to_owned());
     look.spec.parameters.extend([parameter]);
-    for number in 0..3 {
-        let role = look.report(number).assignment.clone().unwrap().role;
-        look.told(number, role);
-    }
+    look.told_anew();
     look
 }
 
@@ -116,6 +113,6 @@ fn nobody_restarts_while_the_primary_hands_over() {
     let mut look = changed();
     waits(&mut look, 2);
     assert_eq!(permitted(&look), [name(2)]);
-    look.record.as_mut().unwrap().handing_to = Some(name(1));
+    look.record().handing_to = Some(name(1));
     assert!(permitted(&look).is_empty());
 }
