@@ -225,8 +225,14 @@ impl Cluster<'_> {
     /// A member that is not primary.
     pub fn replica(&self, stage: &Stage) -> Result<String> {
         let primary = self.primary(stage)?;
-        let mut names = (0..self.instances).map(|n| format!("{}-{n}", self.name));
-        names.find(|name| *name != primary).context("there is no replica")
+        let mut members = self.members();
+        members
+            .find(|name| *name != primary)
+            .context("there is no replica")
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = String> {
+        (0..self.instances).map(|n| format!("{}-{n}", self.name))
     }
 
     /// The address of a Pod.

@@ -65,6 +65,14 @@ pub fn leader(stage: &Stage) -> Result<Option<String>> {
     Ok(pods.into_iter().find(|pod| holder.starts_with(pod.as_str())))
 }
 
+/// The node that it leads from.
+pub fn leads_on(stage: &Stage) -> Result<String> {
+    let leader = leader(stage)?.context("nobody leads")?;
+    let pod = stage.get(&format!("pod {leader} -n {NAMESPACE}"))?;
+    let node = pod["spec"]["nodeName"].as_str();
+    node.map(str::to_owned).context("the leader has no node")
+}
+
 /// Who holds the lease: another name for each process.
 pub fn holder(stage: &Stage) -> Result<String> {
     let lease = stage.get(&format!("lease holdfast-controller -n {NAMESPACE}"))?;

@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use ground::faults::{Injected, pod};
 
 use super::endurance::under_load;
+use super::switchover::led_by;
 use crate::cluster::Cluster;
 use crate::harm::Harm;
+use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 const MOVED_WITHIN: Duration = Duration::from_secs(60);
@@ -53,7 +55,8 @@ fn befallen(stage: &Stage, namespace: &str, harm: Harm) -> Result<String> {
     })
 }
 
-/// Nobody reaches it but who is on its node: it closes itself, so that nobody reads there what is old.
+/// Nobody reaches it but who is on its node, where the operator leads from: it closes itself, so that nobody reads
+/// there what is old.
 pub(super) fn cut_off(stage: &Stage) -> Result<String> {
     let cluster = Cluster {
         namespace: "cut-off",
@@ -61,7 +64,9 @@ pub(super) fn cut_off(stage: &Stage) -> Result<String> {
     };
     under_load(stage, &cluster, |load| {
         let ground = stage.ground()?;
-        let before = cluster.primary(stage)?;
+        let before = beside_leader(stage, &cluster)?;
+        led_by(stage, &cluster, &before)?;
+        load.goes_on()?;
         let found = pod::find(ground, cluster.namespace, &before)?;
         let mysqld = || pod::processes(ground, &found, Some("mysqld"));
         let old = mysqld()?;
@@ -79,4 +84,14 @@ pub(super) fn cut_off(stage: &Stage) -> Result<String> {
             "{after} took over from {before}, which closed itself {closed} s after it was cut off"
         ))
     })
+}
+
+/// The member on the node of the operator that leads; another one is on another node.
+fn beside_leader(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
+    operator::on_two_nodes(stage)?;
+    let node = operator::leads_on(stage)?;
+    let mut members = cluster.members();
+    members
+        .find(|member| cluster.node(stage, member).is_ok_and(|found| found == node))
+        .with_context(|| format!("no member is on {node}, where the operator leads"))
 }

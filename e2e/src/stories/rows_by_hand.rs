@@ -69,13 +69,8 @@ pub(super) fn identity(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Re
 }
 
 fn identities(stage: &Stage, cluster: &Cluster<'_>) -> Result<Vec<String>> {
-    let members = members(cluster).into_iter();
+    let members = cluster.members();
     members.map(|member| identity(stage, cluster, &member)).collect()
-}
-
-fn members(cluster: &Cluster<'_>) -> Vec<String> {
-    let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
-    names.collect()
 }
 
 /// Whose data are others than before.
@@ -223,7 +218,7 @@ fn is_one_history(
     let database = cluster.login(stage, "primary")?.database;
     let tables = format!("SHOW TABLES IN {database} LIKE \"only%\"");
     let mut other = Vec::new();
-    for member in members(cluster) {
+    for member in cluster.members() {
         let has = inside(stage, cluster, &member, &tables)?;
         claim(
             has == table_of(target),

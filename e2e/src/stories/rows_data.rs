@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use super::care::inside;
 use super::endurance::under_load;
 use super::rows_by_hand::{gone_with_equals, identity};
-use super::rows_members::{leads_on, says};
+use super::rows_members::says;
 use super::rows_writes::{removed, replicas};
 use crate::cluster::{self, Cluster};
 use crate::gate::Gate;
 use crate::load::Load;
+use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 const WITHIN: Duration = Duration::from_secs(120);
@@ -131,9 +132,9 @@ pub(super) fn written_as_the_primary_dies(stage: &Stage) -> Result<String> {
         let gate = Gate::of_epoch(stage, cluster.namespace, epoch + 1, "")?;
         let gone = load.while_still(|| gone_with_equals(stage, &cluster, (&primary, &node)))?;
         wait_until("an operator leads that has power", WITHIN, || {
-            Ok(leads_on(stage)? != node)
+            Ok(operator::leads_on(stage)? != node)
         })?;
-        let beside = leads_on(stage)?;
+        let beside = operator::leads_on(stage)?;
         let apart = |replica: &&String| cluster.node(stage, replica).is_ok_and(|node| node != beside);
         let written = replicas.iter().find(apart).context("no replica is apart")?;
         let other = replicas.iter().find(|replica| *replica != written);

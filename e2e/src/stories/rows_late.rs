@@ -116,9 +116,7 @@ fn print_of(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String
 
 /// A password of the operator's own accounts is not rotated: changed by hand it keeps everybody from following.
 fn replication_changed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
-    let members: Vec<String> = (0..cluster.instances)
-        .map(|n| format!("{}-{n}", cluster.name))
-        .collect();
+    let members: Vec<String> = cluster.members().collect();
     let prints = || -> Result<Vec<String>> {
         members
             .iter()

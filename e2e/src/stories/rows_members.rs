@@ -43,17 +43,8 @@ pub(super) fn refusal(error: &anyhow::Error) -> String {
 
 /// The nodes of all members but this one.
 fn nodes_of_others(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Vec<String>> {
-    let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
-    let others = names.filter(|name| name != member);
+    let others = cluster.members().filter(|name| name != member);
     others.map(|name| cluster.node(stage, &name)).collect()
-}
-
-/// Where the controller is that leads.
-pub(super) fn leads_on(stage: &Stage) -> Result<String> {
-    let leader = operator::leader(stage)?.context("nobody leads")?;
-    let pod = stage.get(&format!("pod {leader} -n {}", operator::NAMESPACE))?;
-    let node = pod["spec"]["nodeName"].as_str();
-    node.map(str::to_owned).context("the leader has no node")
 }
 
 pub(super) fn port_cut(unit: &str, port: u16, from: &str, direction: Direction) -> Fault {
@@ -80,7 +71,7 @@ pub(super) fn operator_blind(stage: &Stage) -> Result<String> {
 
 fn sees_nobody(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
     let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
-    let node = leads_on(stage)?;
+    let node = operator::leads_on(stage)?;
     let fault = port_cut(&node, AGENT_PORT, "all", Direction::Both).inject(stage.ground()?)?;
     let words = [
         "Blocked",

@@ -10,7 +10,7 @@ use ground::shell::{cmd, words};
 
 use super::care::inside;
 use super::endurance::under_load;
-use super::switchover::Asked;
+use super::switchover::led_by;
 use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::operator;
@@ -112,15 +112,6 @@ impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.copy);
     }
-}
-
-/// The role goes to this member, if it does not have it.
-fn led_by(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<u64> {
-    let name = format!("to-{member}-{}", cluster.epoch(stage)?);
-    let spec = format!(", target: {member}, budgetSeconds: 30");
-    Asked::create(stage, cluster, &name, &spec)?.wait("Ready")?;
-    claim(cluster.primary(stage)? == member, format!("{member} leads"))?;
-    cluster.epoch(stage)
 }
 
 /// Row 40: a volume set back to an older copy in place, while the operator looks, and while nobody looks.

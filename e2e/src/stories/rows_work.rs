@@ -298,9 +298,7 @@ fn dies_at_the_first(
     load: &Load<'_>,
     (memory, harm): (&str, Harm),
 ) -> Result<String> {
-    let members: Vec<String> = (0..cluster.instances)
-        .map(|n| format!("{}-{n}", cluster.name))
-        .collect();
+    let members: Vec<String> = cluster.members().collect();
     let pod = |member: &str| stage.get(&format!("pod {member} -n {}", cluster.namespace));
     let olds: Result<Vec<Value>> = members.iter().map(|member| pod(member)).collect();
     let olds = olds?;

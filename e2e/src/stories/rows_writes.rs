@@ -35,8 +35,7 @@ pub(super) fn says(object: &Value, words: &[&str]) -> bool {
 /// Everybody but the primary.
 pub(super) fn replicas(stage: &Stage, cluster: &Cluster<'_>) -> Result<Vec<String>> {
     let primary = cluster.primary(stage)?;
-    let names = (0..cluster.instances).map(|n| format!("{}-{n}", cluster.name));
-    Ok(names.filter(|name| *name != primary).collect())
+    Ok(cluster.members().filter(|name| *name != primary).collect())
 }
 
 /// The way in to one member as the application, wherever Services lead.

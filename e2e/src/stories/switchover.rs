@@ -62,6 +62,15 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The role goes to this member, if it does not have it.
+pub(super) fn led_by(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<u64> {
+    let name = format!("to-{member}-{}", cluster.epoch(stage)?);
+    let spec = format!(", target: {member}, budgetSeconds: 30");
+    Asked::create(stage, cluster, &name, &spec)?.wait("Ready")?;
+    claim(cluster.primary(stage)? == member, format!("{member} leads"))?;
+    cluster.epoch(stage)
+}
+
 /// Its reason and what it says.
 fn words(object: &Value) -> (String, String) {
     let ready = condition(object, "Ready").cloned().unwrap_or_default();

@@ -66,9 +66,7 @@ pub(super) fn renewed(stage: &Stage) -> Result<String> {
         ..Cluster::default()
     };
     cluster.healthy(stage)?;
-    let members: Vec<String> = (0..cluster.instances)
-        .map(|n| format!("{}-{n}", cluster.name))
-        .collect();
+    let members: Vec<String> = cluster.members().collect();
     let load = Load::at_most(stage, &cluster, Some(40))?;
     let begun = Instant::now();
     let mut firsts = Vec::new();

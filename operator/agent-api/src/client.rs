@@ -51,6 +51,9 @@ pub enum What {
     },
 }
 
+/// Whether this controller leads, by the clock: asked for each ping.
+pub type Leads = Arc<dyn Fn() -> bool + Send + Sync>;
+
 static PINGS: AtomicU64 = AtomicU64::new(0);
 
 /// The number of the ping sent last, by any link of this process. Numbers rise over all links and
@@ -78,6 +81,7 @@ impl Link {
         member: String,
         address: SocketAddr,
         tls: watch::Receiver<ClientTls>,
+        leads: Leads,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let newest = Arc::new(Latest::new());
@@ -85,6 +89,7 @@ impl Link {
             member,
             address,
             tls,
+            leads,
             events,
             newest: Arc::clone(&newest),
         };

@@ -27,10 +27,19 @@ pub enum ToAgent {
     Hello { version: u32 },
     /// Every 500 ms. Numbers rise over all connections of a controller, so that what was noted down
     /// before a reconnect, or on the stream to another member, still compares. Reports say which came
-    /// last.
-    Ping { number: u64 },
+    /// last. Without `leads`, somebody else may be leading by now.
+    Ping {
+        number: u64,
+        #[serde(default = "leads")]
+        leads: bool,
+    },
     /// Kept on the volume before it is answered, unless its term is below the promised one.
     Assign { assignment: Box<Assignment> },
+}
+
+/// Who says nothing of it is of before it was asked.
+fn leads() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,14 +38,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Clock {
     ticks: AtomicU64,
-    pinged: Mutex<Instant>,
+    led: Mutex<Instant>,
 }
 
 impl Default for Clock {
     fn default() -> Self {
         Self {
             ticks: AtomicU64::default(),
-            pinged: Mutex::new(Instant::now()),
+            led: Mutex::new(Instant::now()),
         }
     }
 }
@@ -56,16 +56,15 @@ impl Clock {
         self.ticks.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// How long no controller was heard, or since the start.
+    /// How long no controller that leads was heard, or since the start.
     pub fn silence(&self) -> Duration {
-        self.pinged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
+        self.led.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    fn pinged(&self) -> u64 {
-        *self.pinged.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn pinged(&self, leads: bool) -> u64 {
+        if leads {
+            *self.led.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
         self.tick()
     }
 }

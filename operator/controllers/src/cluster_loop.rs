@@ -152,7 +152,7 @@ impl ClusterLoop {
         let share = Share::new(context.metrics.clone(), key.clone());
         let slot = context.captures.slot(key.clone());
         let exact = Exact::new(context.clients.prompt.clone(), &key.namespace);
-        let now = Instant::now();
+        let (now, links) = (Instant::now(), Links::new(leadership.witness()));
         Self {
             context,
             leadership,
@@ -160,7 +160,7 @@ impl ClusterLoop {
             uid: object.uid().unwrap_or_default(),
             wake,
             exact,
-            links: Links::default(),
+            links,
             hearing: Hearing::default(),
             known: None,
             identity: None,

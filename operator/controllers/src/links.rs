@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 
-use agent_api::client::{Event, Link};
+use agent_api::client::{Event, Leads, Link};
 use agent_api::tls::ClientTls;
 use k8s_openapi::api::core::v1::Pod;
+use kit::lease::Witness;
 use kube::ResourceExt;
 use objects::names::PORT_AGENT;
 use tokio::sync::{mpsc, watch};
@@ -33,13 +34,21 @@ struct Open {
 }
 
 /// The links of one cluster. Nothing is open before there is a certificate to show.
-#[derive(Default)]
 pub(crate) struct Links {
+    leads: Leads,
     tls: Option<watch::Sender<ClientTls>>,
     open: BTreeMap<String, Open>,
 }
 
 impl Links {
+    pub(crate) fn new(leadership: Witness) -> Self {
+        Self {
+            leads: Arc::new(move || leadership.is_held()),
+            tls: None,
+            open: BTreeMap::new(),
+        }
+    }
+
     /// Connections from now on show this.
     pub(crate) fn show(&mut self, tls: ClientTls) {
         match &self.tls {
@@ -74,7 +83,13 @@ impl Links {
             }
             let (sender, events) = mpsc::channel(EVENTS_LIMIT);
             let address = SocketAddr::new(place.ip, PORT_AGENT);
-            let link = Link::open(name.clone(), address, tls.subscribe(), sender);
+            let link = Link::open(
+                name.clone(),
+                address,
+                tls.subscribe(),
+                Arc::clone(&self.leads),
+                sender,
+            );
             let opened = Open {
                 place,
                 link,

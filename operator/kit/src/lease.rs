@@ -30,7 +30,7 @@ use decision::{Action, Memory, Moment, NOBODY_YET, Record, decide};
 
 pub use decision::Loss;
 pub use timing::{Error as TimingError, Timing};
-pub use token::Leadership;
+pub use token::{Leadership, Witness};
 
 /// Against annotations that someone writes just then; it runs out by itself otherwise.
 const RELEASE_ATTEMPTS: usize = 3;

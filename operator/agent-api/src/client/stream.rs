@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use topology::assignment::Assignment;
 
-use super::{Event, What, backoff, last_ping, next_ping};
+use super::{Event, Leads, What, backoff, last_ping, next_ping};
 use crate::chain;
 use crate::latest::Latest;
 use crate::message::{FRAME_LIMIT_BYTES, FromAgent, ORDER_LIMIT_BYTES, ToAgent, VERSION, is_understood};
@@ -57,6 +57,7 @@ pub(super) struct Stream {
     pub(super) member: String,
     pub(super) address: SocketAddr,
     pub(super) tls: watch::Receiver<ClientTls>,
+    pub(super) leads: Leads,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) newest: Arc<Latest<Box<Assignment>>>,
 }
@@ -141,7 +142,7 @@ impl Stream {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let message = tokio::select! {
-                _ = period.tick() => ToAgent::Ping { number: next_ping() },
+                _ = period.tick() => ToAgent::Ping { number: next_ping(), leads: (self.leads)() },
                 assignment = self.newest.take() => ToAgent::Assign { assignment },
             };
             writer.send(&message).await?;

@@ -108,8 +108,8 @@ async fn listen(
             .await
             .map_err(|_| Error::Silence)??;
         match message {
-            ToAgent::Ping { number } => {
-                let received = shared.clock.pinged();
+            ToAgent::Ping { number, leads } => {
+                let received = shared.clock.pinged(leads);
                 lock(heard).ping(number, received);
                 deadline = Instant::now() + SILENCE_LIMIT;
             }

@@ -39,7 +39,10 @@ async fn a_report_that_was_sampled_before_a_ping_never_claims_it() {
     let mut agent = Agent::start(&authority).await;
     let mut hand = Hand::welcome(agent.address, authority.controller()).await;
     for number in 1..=3 {
-        hand.writer.send(&ToAgent::Ping { number }).await.unwrap();
+        hand.writer
+            .send(&ToAgent::Ping { number, leads: true })
+            .await
+            .unwrap();
         // A sampling after it was received shows it.
         let heard = async {
             loop {
@@ -56,7 +59,14 @@ async fn a_report_that_was_sampled_before_a_ping_never_claims_it() {
     // In a connection of its own: sampled before the ping, told after it.
     let mut other = Hand::welcome(agent.address, authority.controller()).await;
     let started = agent.clock.tick();
-    other.writer.send(&ToAgent::Ping { number: 50 }).await.unwrap();
+    other
+        .writer
+        .send(&ToAgent::Ping {
+            number: 50,
+            leads: true,
+        })
+        .await
+        .unwrap();
     let assignment = assignment(1);
     other.writer.send(&ToAgent::Assign { assignment }).await.unwrap();
     // The order has come, so the ping before it has, too.
@@ -69,6 +79,37 @@ async fn a_report_that_was_sampled_before_a_ping_never_claims_it() {
     agent.sample(|report| report.server_age_ms = 8);
     while other.report().await.heard != 50 {}
     drop(order);
+}
+
+#[tokio::test]
+async fn only_who_leads_breaks_the_silence_and_anybody_is_answered() {
+    let authority = Authority::new();
+    let agent = Agent::start(&authority).await;
+    let mut hand = Hand::welcome(agent.address, authority.controller()).await;
+    let mut number = 0;
+    let mut hear = async |leads| {
+        number += 1;
+        hand.writer.send(&ToAgent::Ping { number, leads }).await.unwrap();
+        within("the ping to be heard", async {
+            loop {
+                agent.sample(|_| {});
+                if hand.report().await.heard == number {
+                    break;
+                }
+            }
+        })
+        .await;
+    };
+    let begun = Instant::now();
+    hear(true).await;
+    let before = begun.elapsed();
+    sleep(Duration::from_millis(300)).await;
+    hear(false).await;
+    let since = begun.elapsed() - before;
+    assert!(agent.clock.silence() >= since);
+    let asked = Instant::now();
+    hear(true).await;
+    assert!(agent.clock.silence() <= asked.elapsed());
 }
 
 #[tokio::test]
@@ -189,7 +230,13 @@ async fn of_orders_that_come_while_one_is_being_carried_out_only_the_newest_is()
         assign(revision).await;
     }
     // A ping after them that was heard: they have come.
-    hand.writer.send(&ToAgent::Ping { number: 9 }).await.unwrap();
+    hand.writer
+        .send(&ToAgent::Ping {
+            number: 9,
+            leads: true,
+        })
+        .await
+        .unwrap();
     within("the ping", async {
         loop {
             agent.sample(|_| {});
@@ -248,7 +295,7 @@ async fn a_link_that_is_dropped_closes_and_one_nobody_listens_to_ends() {
 
     let (events_in, mut events) = mpsc::channel(10);
     let (_, tls) = watch::channel(authority.controller());
-    let link = Link::open(MEMBER.to_owned(), hand.address, tls, events_in.clone());
+    let link = Link::open(MEMBER.to_owned(), hand.address, tls, leading(), events_in.clone());
     let mut peer = hand.accept(crate::message::VERSION).await;
     within("an event", events.recv()).await.unwrap();
     drop(events);
@@ -274,7 +321,7 @@ async fn reports_are_dropped_while_nobody_reads_and_the_stream_lives_on() {
     let agent = Agent::start(&authority).await;
     let (events_in, mut events) = mpsc::channel(1);
     let (_, tls) = watch::channel(authority.controller());
-    let _link = Link::open(MEMBER.to_owned(), agent.address, tls, events_in);
+    let _link = Link::open(MEMBER.to_owned(), agent.address, tls, leading(), events_in);
     // The channel is full with the first; silence would end the stream.
     for age in 1..=40 {
         agent.sample(|report| report.server_age_ms = age);

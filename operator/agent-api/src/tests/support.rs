@@ -22,7 +22,7 @@ use topology::report::{Process, Report};
 use topology::term::Term;
 
 use crate::CONTROLLER_NAME;
-use crate::client::{Event, Link, What};
+use crate::client::{Event, Leads, Link, What};
 use crate::message::{FRAME_LIMIT_BYTES, FromAgent, ToAgent, VERSION};
 use crate::server::{Clock, Order, Sampled, Shared, serve};
 use crate::tls::{ClientTls, ServerTls};
@@ -199,6 +199,10 @@ impl Drop for Agent {
     }
 }
 
+pub(crate) fn leading() -> Leads {
+    Arc::new(|| true)
+}
+
 /// A link and its events.
 pub(crate) struct Controller {
     pub(crate) link: Link,
@@ -210,7 +214,7 @@ impl Controller {
         let (events_in, events) = mpsc::channel(100);
         let (_, tls) = watch::channel(tls);
         Self {
-            link: Link::open(MEMBER.to_owned(), address, tls, events_in),
+            link: Link::open(MEMBER.to_owned(), address, tls, leading(), events_in),
             events,
         }
     }

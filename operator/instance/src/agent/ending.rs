@@ -27,7 +27,7 @@ const HALT_LIMIT: Duration = Duration::from_secs(5);
 /// So often may mysqld fail to start on data that a clone had begun to replace.
 const RUINED_STARTS_LIMIT: u32 = 3;
 
-/// No controller was heard for so long, and no commit of the agent's acknowledged: the rest of the world may be
+/// No controller that leads was heard for so long, and no commit of the agent's acknowledged: the rest of the world may be
 /// elsewhere.
 const UNHEARD_LIMIT: Duration = Duration::from_secs(8);
 
@@ -61,7 +61,7 @@ impl Agent {
         leads && matches!(self.phase, Phase::Up)
     }
 
-    /// Heard by nobody, it may have been replaced: its clients wait for nothing, and read what is old. It starts
+    /// Heard by nobody but, perhaps, a controller that is cut off with it, it may have been replaced: its clients wait for nothing, and read what is old. It starts
     /// closed, and opens when a write of its own is acknowledged.
     pub(crate) fn fence(&mut self) {
         let is_heard = self.clock.silence() <= UNHEARD_LIMIT
@@ -71,7 +71,9 @@ impl Agent {
         if is_heard || !is_open || !matches!(self.phase, Phase::Up) {
             return;
         }
-        tracing::warn!("mysqld is killed: neither a controller nor a replica has answered for too long");
+        tracing::warn!(
+            "mysqld is killed: neither a controller that leads nor a replica has answered for too long"
+        );
         self.kill(After::Start);
     }
 

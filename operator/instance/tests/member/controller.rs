@@ -2,6 +2,8 @@
 //! It must not decide anything by itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_api::client::{Event, Link, What};
@@ -23,6 +25,7 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct Member {
     pub(crate) place: Place,
     link: Link,
+    leads: Arc<AtomicBool>,
     _tls: watch::Sender<ClientTls>,
     events: mpsc::Receiver<Event>,
     pub(crate) report: Option<Report>,
@@ -70,7 +73,10 @@ impl Member {
         let (_tls, tls) = watch::channel(tls);
         let (sender, events) = mpsc::channel(256);
         let address = ([127, 0, 0, 1], place.agent_port).into();
-        let link = Link::open(place.member.clone(), address, tls, sender);
+        let leads = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&leads);
+        let does_lead = Arc::new(move || asked.load(Ordering::Relaxed));
+        let link = Link::open(place.member.clone(), address, tls, does_lead, sender);
         let server = Server {
             server_id: number + 1,
             memory_bytes: 512 * MIB,
@@ -81,11 +87,17 @@ impl Member {
         Self {
             place,
             link,
+            leads,
             _tls,
             events,
             report: None,
             server,
         }
+    }
+
+    /// The controller goes on talking, and says that it does not lead.
+    pub(crate) fn lose_the_lead(&self) {
+        self.leads.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn at(&self) -> At {
@@ -118,11 +130,6 @@ impl Member {
             self.report = Some((**report).clone());
         }
         event.what
-    }
-
-    /// Nobody listens to it any more.
-    pub(crate) fn abandon(self) -> Place {
-        self.place
     }
 
     /// Assigned, and promised.

@@ -1,8 +1,8 @@
 //! The proof of leadership that role changes ask for.
 //! Must not be made by anyone but the lease.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +23,19 @@ pub struct Leadership {
     term: Arc<Term>,
 }
 
+/// Sees whether the token is held, and is none: the lease can be released meanwhile.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    term: Weak<Term>,
+}
+
+impl Witness {
+    pub fn is_held(&self) -> bool {
+        let term = self.term.upgrade();
+        term.is_some_and(|term| term.remaining().is_some())
+    }
+}
+
 /// Shared by the task that renews and all tokens.
 #[derive(Debug)]
 struct Term {
@@ -30,6 +43,17 @@ struct Term {
     until_micros: AtomicU64,
     /// Lost, or given back. Never taken back.
     has_ended: AtomicBool,
+}
+
+impl Term {
+    fn remaining(&self) -> Option<Duration> {
+        if self.has_ended.load(Ordering::SeqCst) {
+            return None;
+        }
+        let until = Duration::from_micros(self.until_micros.load(Ordering::SeqCst));
+        let remaining = until.saturating_sub(self.origin.elapsed());
+        (!remaining.is_zero()).then_some(remaining)
+    }
 }
 
 impl Leadership {
@@ -50,13 +74,13 @@ impl Leadership {
 
     /// How long it lasts if it is not renewed: an upper bound for a call that is to end within it.
     pub fn remaining(&self) -> Option<Duration> {
-        let term = &self.term;
-        if term.has_ended.load(Ordering::SeqCst) {
-            return None;
+        self.term.remaining()
+    }
+
+    pub fn witness(&self) -> Witness {
+        Witness {
+            term: Arc::downgrade(&self.term),
         }
-        let until = Duration::from_micros(term.until_micros.load(Ordering::SeqCst));
-        let remaining = until.saturating_sub(term.origin.elapsed());
-        (!remaining.is_zero()).then_some(remaining)
     }
 
     pub(super) fn extend(&self, until: Moment) {
@@ -107,5 +131,18 @@ mod tests {
         token.end();
         token.extend(20 * SECOND);
         assert!(!copy.is_held() && copy.remaining().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_witness_sees_the_term_and_does_not_count_as_a_copy() {
+        let token = Leadership::new(Instant::now(), 5 * SECOND);
+        let witness = token.witness();
+        assert!(token.copies() == 1 && witness.is_held());
+        tokio::time::advance(5 * SECOND).await;
+        assert!(!witness.is_held(), "its time is over");
+        token.extend(20 * SECOND);
+        assert!(witness.is_held());
+        drop(token);
+        assert!(!witness.is_held(), "nobody holds it any more");
     }
 }
