@@ -239,6 +239,10 @@ pub const ALL: &[Story] = &[
         "parameters online, by restarts, and refused ones",
         care::parameters,
     ),
+    on_ground(
+        "a single member restarts for a parameter, and its Pod is made anew",
+        care::alone,
+    ),
     on_ground("a cluster's volumes grow without a restart", care::volumes_grow),
     on_ground("a suspended cluster is left alone", care::suspended),
     on_ground(

@@ -53,7 +53,7 @@ pub fn check(
     }
     orders(seen, memory, plan, &mut found);
     exposure(seen, memory, plan, &mut found);
-    removal(seen, memory, plan, &mut found);
+    removal(spec, seen, memory, plan, &mut found);
     match found.0.is_empty() {
         true => Ok(()),
         false => Err(found.0),
@@ -226,7 +226,7 @@ fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut F
     }
 }
 
-fn removal(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {
+fn removal(spec: &Spec, seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {
     let is_voter = |name: &String| memory.is_some_and(|record| record.voters.contains_key(name));
     for name in &plan.remove {
         found.unless(
@@ -236,7 +236,9 @@ fn removal(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Fo
         found.unless(memory.is_some(), format!("{name} is removed without a record"));
     }
     if let Some(name) = &plan.replace {
-        let is_primary = memory.is_some_and(|record| record.primary == *name);
+        // Alone it has nobody to hand over to.
+        let is_primary = memory
+            .is_some_and(|record| record.primary == *name && (record.voters.len() > 1 || spec.instances > 1));
         let is_there = seen.members.get(name).is_some_and(|member| member.is_connected);
         found.unless(!(is_primary && is_there), "the primary's Pod is replaced");
         // Whoever does not run in the first place is no loss.

@@ -250,7 +250,11 @@ pub enum Reason {
     Replacing {
         member: String,
     },
-    /// Parameters that wait for the primary's restart, which nobody does unasked.
+    Restarting {
+        member: String,
+        parameters: BTreeSet<String>,
+    },
+    /// Parameters that wait for the primary's restart, or its Pod is of an older spec: it hands over first.
     PrimaryRestartPending {
         parameters: BTreeSet<String>,
     },

@@ -240,6 +240,9 @@ impl fmt::Display for Reason {
                 write!(f, "{of}: {primary} is primary in epoch {epoch}")
             }
             Reason::Replacing { member } => write!(f, "making the Pod of {member} anew from today's spec"),
+            Reason::Restarting { member, parameters } => {
+                write!(f, "restarting mysqld of {member} for {}", list(parameters))
+            }
             Reason::PrimaryRestartPending { parameters } => f.write_str(&of_restart(parameters)),
             Reason::VolumesFull { members } => {
                 let full = list(members);

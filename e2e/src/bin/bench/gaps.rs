@@ -1,6 +1,7 @@
 //! Gaps between acknowledged writes, seen by a client of the Service, run after run on one cluster.
 //! Must not keep a run that the checker finds something in: the measuring ends there.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use e2e::harm::Harm;
 use e2e::load::{self, Load};
 use e2e::stage::{Stage, wait_until};
 use ground::faults::Injected;
+use jiff::Timestamp;
 
-use crate::sheet::{Run, Sheet, millis, spread};
+use crate::sheet::{Run, Sheet, spread};
 
 const MOVED_WITHIN: Duration = Duration::from_secs(180);
 /// What a client waits for who is gone is added to the gap.
@@ -114,6 +116,7 @@ fn anew_if_due(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
 fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Result<(Run, String)> {
     let before = cluster.epoch(stage)?;
     let load = Load::trying(stage, cluster, amount.per_second(), CONNECT_WITHIN)?;
+    let asked_ms = Timestamp::now().as_millisecond();
     let fault = harm.befall(stage, cluster)?;
     wait_until("another epoch", MOVED_WITHIN, || {
         Ok(cluster.epoch(stage)? > before)
@@ -124,8 +127,16 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
     cluster.wait_healthy(stage)?;
     let verdict = load.judge()?;
     let told = load::clean(&verdict)?;
-    let gap = Duration::from_nanos(verdict.service.longest_gap_ns());
-    Ok((promotion(stage, cluster, millis(gap))?, told))
+    let longest = verdict.service.longest.first().context("nothing was written")?;
+    let begun_ms = i64::try_from(verdict.wall_ms + longest.start_ns / 1_000_000)? - asked_ms;
+    let (promotion_ms, phases_ms) = promotion(stage, cluster)?;
+    let run = Run {
+        gap_ms: longest.length_ns / 1_000_000,
+        begun_ms: Some(begun_ms),
+        promotion_ms,
+        phases_ms,
+    };
+    Ok((run, told))
 }
 
 /// Faults of the primary by chance, one after the other, each judged; on a new cluster when the next one would wait.
@@ -162,13 +173,10 @@ fn mixed(seed: u64, round: u64) -> u64 {
 }
 
 /// Where the time of the last promotion went, as the status says.
-fn promotion(stage: &Stage, cluster: &Cluster<'_>, gap_ms: u64) -> Result<Run> {
+fn promotion(stage: &Stage, cluster: &Cluster<'_>) -> Result<(u64, BTreeMap<String, u64>)> {
     let object = cluster.get(stage)?;
     let last = &object["status"]["promotions"][0];
     let of = |phase: &&str| Some(((*phase).to_owned(), last["phasesMs"][*phase].as_u64()?));
-    Ok(Run {
-        gap_ms,
-        promotion_ms: last["durationMs"].as_u64().unwrap_or(0),
-        phases_ms: PHASES.iter().filter_map(of).collect(),
-    })
+    let promotion_ms = last["durationMs"].as_u64().unwrap_or(0);
+    Ok((promotion_ms, PHASES.iter().filter_map(of).collect()))
 }

@@ -37,6 +37,9 @@ pub(crate) struct Series {
 pub(crate) struct Run {
     /// Between two acknowledged writes, at the client.
     pub(crate) gap_ms: u64,
+    /// When that began, after the fault was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun_ms: Option<i64>,
     /// As the operator says it.
     pub(crate) promotion_ms: u64,
     pub(crate) phases_ms: BTreeMap<String, u64>,
@@ -46,7 +49,12 @@ impl Run {
     pub(crate) fn told(&self) -> String {
         let phases = self.phases_ms.iter().map(|(phase, ms)| format!("{phase} {ms}"));
         let phases: Vec<String> = phases.collect();
-        format!("promotion in {} ms: {}", self.promotion_ms, phases.join(", "))
+        let begun = self.begun_ms.unwrap_or_default();
+        format!(
+            "the gap begins after {begun} ms; promotion in {} ms: {}",
+            self.promotion_ms,
+            phases.join(", ")
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who may be restarted or replaced now for what the spec changed: one at a time, replicas only.
+//! Who may be restarted or replaced now for what the spec changed: one at a time, a primary only if it is alone.
 //! Must not take away a member that the others need to go on.
 
 use std::collections::BTreeSet;
@@ -27,14 +27,23 @@ fn all_stay(scene: &Scene<'_>, staying: &BTreeSet<&str>, but: &str) -> bool {
     others.all(|name| staying.contains(name.as_str()))
 }
 
+/// The primary is open, and keeps its role: who takes over may be who is spared.
+fn is_led(scene: &Scene<'_>) -> bool {
+    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
+    is_open && !scene.is_ending(scene.primary()) && scene.record.handing_to.is_none()
+}
+
 /// Everybody else serves and stays, and enough acknowledge without this one.
 fn can_spare(scene: &Scene<'_>, name: &str) -> bool {
     let mut staying = staying(scene);
     staying.remove(name);
-    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
-    // Who takes over may be this one.
-    let is_led = is_open && !scene.is_ending(scene.primary()) && scene.record.handing_to.is_none();
-    is_led && all_stay(scene, &staying, name) && staying.len() >= usize::from(scene.record.wait_for)
+    let is_enough = staying.len() >= usize::from(scene.record.wait_for);
+    is_led(scene) && all_stay(scene, &staying, name) && is_enough
+}
+
+/// Nobody else is there or wanted: who changes its spec asks for the pause, since nobody can take over for it.
+pub(super) fn is_alone(scene: &Scene<'_>) -> bool {
+    scene.existing().iter().all(|name| name == scene.primary())
 }
 
 /// It knows whether it waits for a restart.
@@ -59,9 +68,14 @@ pub(super) fn are_replicas_done(scene: &Scene<'_>) -> bool {
         && all_stay(scene, &staying(scene), scene.primary())
 }
 
-/// The replica that may restart mysqld for parameters that wait for it. It stays the same one until it has done so:
+/// The one that may restart mysqld for parameters that wait for it. It stays the same one until it has done so:
 /// all have looked, and who restarts has not.
 pub(super) fn permitted(scene: &Scene<'_>) -> Option<String> {
+    if is_alone(scene) {
+        // A new Pod brings a new mysqld.
+        let is_due = !pending_at_primary(scene).is_empty() && !is_primary_outdated(scene);
+        return (is_due && is_led(scene)).then(|| scene.primary().to_owned());
+    }
     if !replicas(scene).all(|(_, report)| has_looked(scene, report)) {
         return None;
     }
@@ -81,10 +95,21 @@ pub(super) fn is_any_due(scene: &Scene<'_>) -> bool {
 
 /// Parameters that wait for the primary.
 pub(super) fn pending_at_primary(scene: &Scene<'_>) -> BTreeSet<String> {
-    let report = scene.connected(scene.primary()).map(|(_, report)| report);
+    pending_at(scene, scene.primary())
+}
+
+fn pending_at(scene: &Scene<'_>, name: &str) -> BTreeSet<String> {
+    let report = scene.connected(name).map(|(_, report)| report);
     report
         .map(|report| report.awaiting_restart.clone())
         .unwrap_or_default()
+}
+
+/// Who restarts, in words.
+pub(super) fn told(scene: &Scene<'_>) -> Option<Reason> {
+    let member = permitted(scene)?;
+    let parameters = pending_at(scene, &member);
+    Some(Reason::Restarting { member, parameters })
 }
 
 /// A Pod of an older spec that does not run in the first place: nothing is lost by making it anew.
@@ -103,14 +128,16 @@ pub(super) fn is_outdated(seen: &Observed, name: &str) -> bool {
     pod.is_some_and(|pod| !pod.is_current && !pod.is_terminating)
 }
 
-/// The Pod to make anew: one that does not run in the first place, else a replica that can be spared.
+/// The Pod to make anew: one that does not run in the first place, else a replica that can be spared, or who is alone.
 pub(super) fn replaced(scene: &Scene<'_>) -> Option<(String, Reason)> {
     let names = scene.existing();
+    let may_go = |name: &&String| match is_alone(scene) {
+        true => is_led(scene),
+        false => *name != scene.primary() && permitted(scene).is_none() && can_spare(scene, name),
+    };
     let spare = || {
         let mut outdated = names.iter().filter(|name| is_outdated(scene.seen, name));
-        outdated
-            .find(|name| *name != scene.primary() && permitted(scene).is_none() && can_spare(scene, name))
-            .cloned()
+        outdated.find(may_go).cloned()
     };
     let name = stuck(scene.seen, &names).or_else(spare)?;
     Some((name.clone(), Reason::Replacing { member: name }))

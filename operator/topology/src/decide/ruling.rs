@@ -66,8 +66,10 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         decision.plan.replace = Some(name);
         decision.because.push(reason);
     }
+    decision.because.extend(restarts::told(scene));
     let parameters = restarts::pending_at_primary(scene);
-    if !parameters.is_empty() || restarts::is_primary_outdated(scene) {
+    let is_due = !parameters.is_empty() || restarts::is_primary_outdated(scene);
+    if is_due && !restarts::is_alone(scene) {
         decision
             .because
             .push(Reason::PrimaryRestartPending { parameters });
@@ -170,7 +172,9 @@ fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
             refused.push(Refusal::PrimaryUnreachable {
                 primary: primary.to_owned(),
             });
-            refused.extend(quorum_lost(scene));
+            // Nobody would be asked for who is alone: it is away, be it for a restart.
+            let others = (!restarts::is_alone(scene)).then(|| quorum_lost(scene));
+            refused.extend(others.flatten());
         }
         _ => {}
     }
@@ -286,8 +290,8 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
     match (missing.is_empty(), is_scaling, is_updating(scene, decision)) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,
-        // The primary is the last, and about to hand over.
-        (true, ..) if scene.spec.instances > 1 && restarts::is_any_due(scene) => ClusterState::Updating,
+        // The primary is the last, and about to hand over, or alone.
+        (true, ..) if restarts::is_any_due(scene) => ClusterState::Updating,
         (true, ..) => ClusterState::Healthy,
         (false, ..) => {
             decision

@@ -148,13 +148,46 @@ fn replaced() -> Case {
     case
 }
 
+/// Nobody but orders-0 counts.
+fn are_gone(case: &mut Case) {
+    case.before
+        .as_mut()
+        .unwrap()
+        .voters
+        .retain(|member, _| *member == name(0));
+}
+
 #[test]
-fn the_pod_of_a_primary_that_is_there_stays() {
+fn the_pod_of_a_primary_that_is_there_stays_unless_it_is_alone() {
     const RULE: &str = "the primary's Pod is replaced";
-    each_breaks(replaced, &[(|case| case.plan.replace = Some(name(0)), RULE)]);
+    each_breaks(
+        replaced,
+        &[
+            (|case| case.plan.replace = Some(name(0)), RULE),
+            (
+                |case| {
+                    case.plan.replace = Some(name(0));
+                    case.spec.instances = 1;
+                },
+                RULE,
+            ),
+            (
+                |case| {
+                    case.plan.replace = Some(name(0));
+                    are_gone(case);
+                },
+                RULE,
+            ),
+        ],
+    );
     each_passes(
         replaced,
         &[
+            |case| {
+                case.plan.replace = Some(name(0));
+                case.spec.instances = 1;
+                are_gone(case);
+            },
             |case| {
                 case.plan.replace = Some(name(0));
                 case.lose(0);

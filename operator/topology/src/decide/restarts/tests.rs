@@ -2,6 +2,7 @@
 //! Must not need a history: each case is one look.
 
 use super::*;
+use crate::assignment::Role;
 use crate::decision::ClusterState;
 use crate::testing::{IDENTITY, Look, name, uuid};
 
@@ -115,4 +116,65 @@ fn nobody_restarts_while_the_primary_hands_over() {
     assert_eq!(permitted(&look), [name(2)]);
     look.record().handing_to = Some(name(1));
     assert!(permitted(&look).is_empty());
+}
+
+/// orders-0 is all there is, and all there is to be.
+fn alone() -> Look {
+    let mut look = Look::well();
+    (look.spec.instances, look.spec.sync_replicas) = (1, 0);
+    let record = look.record();
+    record.voters.retain(|member, _| *member == name(0));
+    (record.wait_for, record.acknowledged_by) = (0, 0);
+    look.seen.members.retain(|member, _| *member == name(0));
+    look.told(0, Role::Primary { wait_for: 0 });
+    look.server(0).waits_for = Some(0);
+    look.seen.exposed.replicas = look.seen.exposed.primary.iter().cloned().collect();
+    look
+}
+
+#[test]
+fn who_is_alone_restarts_without_a_handover() {
+    let mut look = alone();
+    assert_eq!(look.decide().state, ClusterState::Healthy);
+    assert!(permitted(&look).is_empty());
+    waits(&mut look, 0);
+    assert_eq!((permitted(&look), heir(&look)), (vec![name(0)], None));
+    let decision = look.decide();
+    assert_eq!(decision.state, ClusterState::Updating);
+    let words: Vec<_> = decision.because.iter().map(Reason::to_string).collect();
+    assert_eq!(
+        words,
+        ["restarting mysqld of orders-0 for innodb_sort_buffer_size"]
+    );
+    look.server(0).is_open = false;
+    assert!(permitted(&look).is_empty(), "the restart before is not over");
+    let mut scaled = alone();
+    waits(&mut scaled, 0);
+    scaled.spec.instances = 3;
+    assert!(
+        permitted(&scaled).is_empty(),
+        "others come, and one can take over"
+    );
+}
+
+#[test]
+fn the_pod_of_who_is_alone_is_made_anew() {
+    let replaced = |look: &Look| look.decide().plan.replace;
+    let mut look = alone();
+    look.member(0).pod.as_mut().unwrap().is_current = false;
+    assert_eq!(replaced(&look), Some(name(0)));
+    assert_eq!(look.decide().state, ClusterState::Updating);
+    waits(&mut look, 0);
+    assert!(permitted(&look).is_empty(), "one pause for both");
+    look.member(0).pod.as_mut().unwrap().is_terminating = true;
+    assert_eq!(replaced(&look), None);
+    look.member(0).is_connected = false;
+    let away = look.decide();
+    assert_eq!(
+        (away.state, away.refused.len()),
+        (ClusterState::PrimaryUnavailable, 1)
+    );
+    let mut three = Look::well();
+    three.member(0).pod.as_mut().unwrap().is_current = false;
+    assert_eq!(replaced(&three), None);
 }
