@@ -1,6 +1,7 @@
 //! What a plan may never hold, checked by code that did not make it, before it is carried out.
 //! Must not share a line with `decide`, nor trust its reasons.
 
+mod addresses;
 mod birth;
 mod by_hand;
 mod cut_off;
@@ -53,6 +54,7 @@ pub fn check(
     }
     orders(seen, memory, plan, &mut found);
     exposure(seen, memory, plan, &mut found);
+    addresses::addresses(seen, plan, &mut found);
     removal(spec, seen, memory, plan, &mut found);
     match found.0.is_empty() {
         true => Ok(()),

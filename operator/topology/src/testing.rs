@@ -14,7 +14,8 @@ use crate::term::Term;
 
 pub(crate) const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
 /// What everybody has: three epochs, and what the primary of the last one wrote.
-const HISTORY: &str = "00000000-0000-0000-0000-00000000000c:1-3,00000000-0000-0000-0000-000000000001:1-9";
+pub(crate) const HISTORY: &str =
+    "00000000-0000-0000-0000-00000000000c:1-3,00000000-0000-0000-0000-000000000001:1-9";
 
 pub(crate) fn uuid(number: u8) -> Uuid {
     let text = format!("00000000-0000-0000-0000-0000000000{number:02x}");

@@ -1,6 +1,7 @@
 //! A cluster in which all is well and plans for it that are right: each test breaks one thing, and one rule says so.
 //! Must not make a plan by `decide`: the rules are to be tried with what that never does.
 
+mod addresses;
 mod birth;
 mod by_hand;
 mod choice;

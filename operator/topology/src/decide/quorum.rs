@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scene::{Running, Scene, everything, has_reached_goal, is_near};
+use super::supply::can_follow;
 use crate::assignment::Role;
 use crate::decision::Reason;
 use crate::record::{Leaving, Record, Voter};
@@ -55,11 +56,16 @@ pub(super) fn has_everything(scene: &Scene<'_>, at: Running<'_>) -> bool {
     scene.follows_primary(at) && has_reached_goal(at) && extra.sources().all(|source| is_own(source.uuid))
 }
 
+/// Who has its data, and need only follow: until it is counted nobody can do without the others.
 fn added(scene: &Scene<'_>) -> Change {
     let voters = &scene.record.voters;
     let missing = scene.spec.members().into_iter();
-    let members: BTreeSet<String> = missing.filter(|name| !voters.contains_key(name)).collect();
-    if members.is_empty() {
+    let members: BTreeSet<String> = missing
+        .filter(|name| !voters.contains_key(name) && can_follow(scene, name))
+        .collect();
+    // Nothing is written between a choice and its opening that need not be.
+    let is_open = scene.living_primary().is_some_and(|at| at.server.is_open);
+    if members.is_empty() || !is_open {
         return None;
     }
     let mut record = scene.record.revised();
@@ -109,12 +115,15 @@ fn near(scene: &Scene<'_>) -> usize {
     running.filter(|at| is_near(primary, *at)).count()
 }
 
-/// Only with so many replicas there: commits would wait for ever otherwise.
+/// Only with so many replicas there: commits would wait for ever otherwise. Before all that are wanted count, too few
+/// could be lost then.
 fn raising(scene: &Scene<'_>) -> Change {
     let from = scene.record.wait_for;
     let to = scene.spec.sync_replicas;
     let is_ready = from < to && scene.record.acknowledged_by == from;
-    if !is_ready || near(scene) < usize::from(to) {
+    let counts = |name: &String| scene.voter(name).is_some_and(|voter| voter.incarnation.is_some());
+    let is_whole = scene.spec.members().iter().all(counts);
+    if !is_ready || !is_whole || near(scene) < usize::from(to) {
         return None;
     }
     let mut record = scene.record.revised();
@@ -205,3 +214,6 @@ fn struck_out(scene: &Scene<'_>) -> Change {
     record.voters.retain(|name, _| !members.contains(name));
     Some((record, Reason::Removing { members }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,8 +216,9 @@ fn changes_members(reason: &Reason) -> bool {
 }
 
 fn is_scaling(scene: &Scene<'_>) -> bool {
-    let is_partly = scene.record.voters.iter().any(|(name, voter)| {
-        let is_new = voter.incarnation.is_none() && voter.leaving.is_none();
+    let is_partly = scene.existing().iter().any(|name| {
+        let voter = scene.voter(name);
+        let is_new = voter.is_none_or(|voter| voter.incarnation.is_none() && voter.leaving.is_none());
         (!scene.is_wanted(name) && name != scene.primary()) || is_new
     });
     is_partly

@@ -72,22 +72,25 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     if name == scene.primary() {
         return primary_role(scene, name).map(|role| (role, None));
     }
-    // Not recorded yet: its acknowledgement would count for nobody.
-    let voter = scene.voter(name)?;
-    if voter.leaving.is_some() {
+    let voter = scene.voter(name);
+    if voter.is_some_and(|voter| voter.leaving.is_some()) {
         return Some((Role::Hold, None));
     }
     if let Some(role) = kept_clone(scene, name) {
         return Some((role, None));
     }
-    let Some(at) = scene.running(name) else {
-        return Some((unseen_role(scene, report.assignment.as_ref()), None));
+    // Not recorded yet it follows nobody: its acknowledgements would count for nobody.
+    let as_before = || match voter {
+        Some(_) => unseen_role(scene, report.assignment.as_ref()),
+        None => Role::Hold,
     };
-    let is_beyond = !scene.record.beyond_cut(&everything(at.server)).is_empty();
+    let Some(at) = scene.running(name) else {
+        return Some((as_before(), None));
+    };
     let (Some(primary), Some(source)) = (scene.living_primary(), scene.primary_place()) else {
-        let role = match is_beyond {
+        let role = match is_beyond(scene, at) {
             true => Role::Hold,
-            false => unseen_role(scene, report.assignment.as_ref()),
+            false => as_before(),
         };
         return Some((role, None));
     };
@@ -95,9 +98,9 @@ fn role(scene: &Scene<'_>, name: &str, cloning: Option<&str>) -> Option<(Role, O
     if scene.record.term.epoch == 0 && !primary.report.is_founded {
         return Some((Role::Hold, None));
     }
-    let is_errant = !errant(scene, at).is_empty();
-    let Some(why) = seed_reason(scene, primary, at, is_beyond || is_errant) else {
-        return Some((Role::Replica { source }, None));
+    let Some(why) = seed_reason(scene, primary, at) else {
+        let role = voter.map_or(Role::Hold, |_| Role::Replica { source });
+        return Some((role, None));
     };
     // Who is to lead throws nothing away: the handover is taken back first, or it has all that counts after all.
     let is_to_lead = scene.record.handing_to.as_deref() == Some(name);
@@ -151,23 +154,29 @@ fn unseen_role(scene: &Scene<'_>, order: Option<&Assignment>) -> Role {
         Some(source) if is_replica => Role::Replica { source },
         _ => match order.map(|order| &order.role) {
             // The primary's address is unknown: the old one leads nowhere or to the primary.
-            Some(role @ Role::Replica { .. }) => role.clone(),
+            Some(role @ Role::Replica { source }) if source.member == scene.primary() => role.clone(),
             _ => Role::Hold,
         },
     }
 }
 
+/// Nothing has to be copied for it: as a voter it would follow at once.
+pub(super) fn can_follow(scene: &Scene<'_>, name: &str) -> bool {
+    let both = scene.living_primary().zip(scene.running(name));
+    let is_ready = both.is_some_and(|(primary, at)| seed_reason(scene, primary, at).is_none());
+    is_ready && kept_clone(scene, name).is_none()
+}
+
+fn is_beyond(scene: &Scene<'_>, at: Running<'_>) -> bool {
+    !scene.record.beyond_cut(&everything(at.server)).is_empty()
+}
+
 /// Why it cannot simply follow.
-fn seed_reason(
-    scene: &Scene<'_>,
-    primary: Running<'_>,
-    at: Running<'_>,
-    is_beyond: bool,
-) -> Option<SeedReason> {
+fn seed_reason(scene: &Scene<'_>, primary: Running<'_>, at: Running<'_>) -> Option<SeedReason> {
     let all = everything(at.server);
     let surplus = at.member.surplus.as_ref();
     let has_surplus = surplus.is_some_and(|surplus| !surplus.is_empty());
-    if has_surplus || is_beyond {
+    if has_surplus || is_beyond(scene, at) || !errant(scene, at).is_empty() {
         return Some(SeedReason::Diverged);
     }
     if all.is_empty() {
@@ -228,6 +237,7 @@ fn donor(scene: &Scene<'_>, name: &str, primary: Place) -> Place {
 mod tests {
     use super::*;
     use crate::term::Term;
+    use crate::testing::{Look, name, place};
 
     const IDENTITY: &str = "00000000-0000-0000-0000-00000000000c";
     const OWN: &str = "00000000-0000-0000-0000-000000000001";
@@ -235,6 +245,20 @@ mod tests {
 
     fn set(text: &str) -> GtidSet {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn without_an_address_a_replica_stays_with_the_primary_and_leaves_a_former_one() {
+        let told = |look: &Look| look.decide().plan.assign[&name(2)].role.clone();
+        let mut look = Look::well();
+        look.member(0).pod.as_mut().unwrap().ip = None;
+        assert_eq!(told(&look), Role::Replica { source: place(0) });
+        let mut look = Look::well();
+        let mut record = look.record().next_epoch();
+        record.primary = name(1);
+        look.record = Some(record);
+        look.member(1).pod.as_mut().unwrap().ip = None;
+        assert_eq!(told(&look), Role::Hold);
     }
 
     #[test]

@@ -255,7 +255,7 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
     let Some(at) = scene.running(name) else {
         return (MemberState::Starting, None);
     };
-    if scene.voter(name).is_none_or(|voter| voter.leaving.is_some()) {
+    if scene.voter(name).is_some_and(|voter| voter.leaving.is_some()) {
         return (MemberState::Leaving, None);
     }
     let order = at.report.assignment.as_ref();

@@ -111,6 +111,7 @@ fn only_voters_serve_reads() {
         exposed,
         &[(
             |case| {
+                case.seen.members.insert(name(7), member(7));
                 let expose = case.plan.expose.as_mut().unwrap();
                 expose.replicas.insert(endpoint(7));
             },
