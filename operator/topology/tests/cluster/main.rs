@@ -172,6 +172,35 @@ fn scaling_up_and_down_under_trouble_loses_nothing() {
 }
 
 #[test]
+fn members_that_never_come_are_not_needed_for_a_failover() {
+    seeds::each(
+        "members_that_never_come_are_not_needed_for_a_failover",
+        100,
+        &[],
+        |seed| {
+            let mut dice = Dice::new(40_000 + seed);
+            let mut sim = Sim::new(3);
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            sim.spec = sim::spec(5);
+            let never = |sim: &mut Sim, _: &mut Dice| {
+                let new = sim.nodes.iter_mut();
+                let new = new.filter(|(name, _)| ["orders-3", "orders-4"].contains(&name.as_str()));
+                new.for_each(|(_, node)| node.is_off = true);
+            };
+            keep_busy(&mut sim, &mut dice, 20, never);
+            let before = sim.record.as_ref().unwrap().primary.clone();
+            sim.nodes.get_mut(&before).unwrap().is_off = true;
+            keep_busy(&mut sim, &mut dice, 60, never);
+            let after = sim.exposed.primary.as_ref().unwrap().member.clone();
+            assert!(after != before && sim.record.as_ref().unwrap().primary == after);
+            calm(&mut sim);
+            until_healthy(&mut sim, &mut dice, no_trouble);
+            assert_eq!(sim.record.as_ref().unwrap().voters.len(), 5);
+        },
+    );
+}
+
+#[test]
 fn volumes_are_taken_over_with_everything_acknowledged() {
     seeds::each(
         "volumes_are_taken_over_with_everything_acknowledged",
