@@ -137,6 +137,7 @@ fn is_news(before: &Report, now: &Report) -> bool {
             report.is_founded,
             std::mem::discriminant(&report.process),
             restarts(&report.process),
+            (report.cannot_write(), report.answers()),
         )
     };
     of(before) != of(now)
@@ -313,6 +314,14 @@ mod tests {
             },
             Report {
                 process: Process::Ended { restarts: 1 },
+                ..report()
+            },
+            Report {
+                server_age_ms: 2_001,
+                ..report()
+            },
+            Report {
+                write_age_ms: 1_501,
                 ..report()
             },
         ] {

@@ -38,6 +38,10 @@ use run::{InForce, Run, Task};
 
 /// Between looks at the time, the disk and files.
 const TICK: Duration = Duration::from_millis(500);
+/// The same while an answer of mysqld or of the volume is overdue: others act on how long that has been so.
+const SHORT_TICK: Duration = Duration::from_millis(100);
+/// mysqld answers twice a second.
+const OVERDUE: Duration = Duration::from_secs(1);
 const FILES_PERIOD: Duration = Duration::from_secs(10);
 const DISK_PERIOD: Duration = Duration::from_secs(2);
 /// A commit that waits longer makes the agent look at the volume.
@@ -190,9 +194,14 @@ impl Agent {
 
     /// Until it was asked to end and mysqld has ended.
     pub(crate) async fn run(mut self, mut inbox: Inbox, mut shutdown: Shutdown) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looked = None;
         loop {
+            let period = if self.is_answer_overdue() {
+                SHORT_TICK
+            } else {
+                TICK
+            };
+            let next_look = looked.map_or_else(Instant::now, |looked| looked + period);
             tokio::select! {
                 biased;
                 Some(event) = inbox.events.recv() => self.event(event),
@@ -200,7 +209,10 @@ impl Agent {
                 Some(sampled) = inbox.samples.recv() => self.sampled(sampled),
                 Some(order) = inbox.orders.recv(), if self.keeping.is_none() => self.order(order),
                 () = shutdown.requested(), if !self.is_shutting_down && self.leaves_by.is_none() => self.leave(),
-                _ = tick.tick() => self.look_around(),
+                () = tokio::time::sleep_until(next_look.into()) => {
+                    looked = Some(Instant::now());
+                    self.look_around();
+                }
             }
             self.advance(Instant::now());
             self.publish();
@@ -403,6 +415,11 @@ impl Agent {
         self.give_way_in_time();
         self.fence();
         self.look_at_disk();
+    }
+
+    fn is_answer_overdue(&self) -> bool {
+        let seen = self.run.as_ref().and_then(|run| run.seen.as_ref());
+        self.write_age_ms() > 0 || seen.is_some_and(|seen| seen.at.elapsed() > OVERDUE)
     }
 
     /// How long the agent's own commit has waited.

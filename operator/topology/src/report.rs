@@ -14,6 +14,8 @@ const SILENCE_MS: u64 = 1_000;
 const LONG_SILENCE_MS: u64 = 2_000;
 /// A write that takes longer is not waited for.
 const WRITE_LIMIT_MS: u64 = 1_500;
+/// mysqld has not answered its agent for longer: it hangs.
+const ANSWER_LIMIT_MS: u64 = 2_000;
 
 /// Sent at once on every change of something that matters, and every 500 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +179,11 @@ impl Report {
     pub fn cannot_write(&self) -> bool {
         let is_hung = self.write_age_ms > WRITE_LIMIT_MS;
         self.is_out_of_room() || self.has(TroubleKind::VolumeFails) || is_hung
+    }
+
+    /// Its mysqld said something of late.
+    pub fn answers(&self) -> bool {
+        self.server_age_ms <= ANSWER_LIMIT_MS
     }
 
     /// It could write for a while: what nobody looked at is not held against it.

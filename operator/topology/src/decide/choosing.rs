@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::failover::ANSWER_LIMIT_MS;
 use super::scene::{Running, Scene, epoch_of, everything};
 use super::{by_hand, view};
 use crate::assignment::Role;
@@ -34,7 +33,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     let still: Vec<(&str, Running<'_>)> = still(scene);
     // Who does not answer may never do: enough hold still without it, or it is waited for below.
     let waiting: BTreeSet<String> = counting(scene)
-        .filter(|name| scene.counted(name).is_some_and(answers))
+        .filter(|name| answers(scene, name))
         .filter(|name| still.iter().all(|(other, _)| other != name))
         .map(str::to_owned)
         .collect();
@@ -96,9 +95,9 @@ fn too_few(scene: &Scene<'_>, still: &[(&str, Running<'_>)], decision: &mut Deci
     }
 }
 
-/// Its mysqld said something of late: one that hangs is not waited for.
-fn answers(at: Running<'_>) -> bool {
-    at.report.server_age_ms <= ANSWER_LIMIT_MS
+/// It counts, and its mysqld said something of late: one that hangs is not waited for.
+fn answers(scene: &Scene<'_>, name: &str) -> bool {
+    scene.counted(name).is_some_and(|at| at.report.answers())
 }
 
 fn others(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> BTreeSet<String> {
@@ -144,8 +143,7 @@ fn holding<'a>(scene: &'a Scene<'_>, name: &str) -> Option<Running<'a>> {
 /// it themselves, or somebody who answers is still on the way to them.
 fn left_open<'a>(scene: &'a Scene<'_>) -> Option<Vec<(&'a str, Running<'a>)>> {
     let names = scene.record.voters.keys();
-    let seen =
-        names.filter(|name| scene.counted(name).is_some_and(answers) || holding(scene, name).is_some());
+    let seen = names.filter(|name| answers(scene, name) || holding(scene, name).is_some());
     let still: Option<Vec<_>> = seen
         .map(|name| Some((name.as_str(), holding(scene, name)?)))
         .collect();
@@ -224,7 +222,7 @@ fn chosen(scene: &Scene<'_>, name: &str, all: &GtidSet) -> Record {
 
 /// Who was named has not been seen to hold still yet, and will be.
 fn is_named_there(scene: &Scene<'_>, still: &[(&str, Running<'_>)]) -> bool {
-    let named = by_hand::named(scene).filter(|name| scene.counted(name).is_some_and(answers));
+    let named = by_hand::named(scene).filter(|name| answers(scene, name));
     named.is_some_and(|name| still.iter().all(|(other, _)| *other != name))
 }
 

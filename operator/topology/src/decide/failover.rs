@@ -14,8 +14,6 @@ const AGENT_SILENCE_MS: u64 = 900;
 /// A replica has not reached it for so long. It gives a connection up after ten seconds without a packet, and it
 /// has been refused since if it could reach anybody.
 const CUT_OFF_MS: u64 = 12_000;
-/// Its mysqld has not answered its agent for so long.
-pub(super) const ANSWER_LIMIT_MS: u64 = 2_000;
 
 /// The claim of the next epoch, or why there is none although the primary is lost.
 pub(super) fn next(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusal>> {
@@ -86,8 +84,7 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
         Process::Running if report.is_out_of_room() => Some(Cause::DiskFull),
         Process::Running if report.cannot_write() => Some(Cause::VolumeFails),
         Process::Running => {
-            let is_hung = report.server_age_ms > ANSWER_LIMIT_MS;
-            if is_hung {
+            if !report.answers() {
                 return (!is_heard(scene)).then_some(Cause::Hung);
             }
             scene.living_primary()?;
