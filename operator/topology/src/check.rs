@@ -186,6 +186,17 @@ fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &
     found.unless(is_known, format!("{name} is opened with data that nobody saw"));
 }
 
+/// Voters that are seen to have promised this epoch: they acknowledge nothing of those before.
+fn promised(seen: &Observed, record: &Record) -> usize {
+    let members = seen.members.iter().filter(|(name, member)| {
+        let report = member.report.as_ref().filter(|_| member.is_connected);
+        let order = report.and_then(|report| report.assignment.as_ref());
+        let epoch = order.map(|order| order.term().epoch).unwrap_or_default();
+        record.voters.contains_key(*name) && epoch >= record.term.epoch
+    });
+    members.count()
+}
+
 fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {
     let Some(expose) = &plan.expose else {
         return;
@@ -201,8 +212,9 @@ fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut F
             let server = member.report.as_ref().and_then(|report| report.server.as_ref());
             !member.is_connected || !server.is_some_and(|server| server.is_open)
         });
+        let is_mute = promised(seen, record) >= record::quorum(record);
         found.unless(
-            endpoint.member == record.primary || (!is_new && is_shut),
+            endpoint.member == record.primary || (!is_new && (is_shut || is_mute)),
             format!("writes are led to {}", endpoint.member),
         );
         let is_open = server(seen, &endpoint.member).is_some_and(|(_, report, server)| {

@@ -29,7 +29,11 @@ fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
     // stays while it is seen to be closed, and for a while if it is not seen, when it can acknowledge nothing:
     // after two changes nodes look at their Services once a second, so there is to be one.
     let before = scene.seen.exposed.primary.as_ref();
-    let stays = |before: &&Endpoint| here.as_ref() == Some(*before) || is_shut_or_unseen(scene, before);
+    let stays = |before: &&Endpoint| {
+        let is_there = scene.address(&before.member) == Some(&*before.ip);
+        here.as_ref() == Some(*before)
+            || (is_there && (is_shut_or_unseen(scene, before) || is_just_chosen(scene)))
+    };
     before.filter(stays).cloned()
 }
 
@@ -41,14 +45,23 @@ fn of_primary(scene: &Scene<'_>) -> Option<Endpoint> {
     })
 }
 
-/// Its Pod is there, and nobody can read or write there, or it was heard of a moment ago.
+/// Nobody can read or write there, or it was heard of a moment ago.
 fn is_shut_or_unseen(scene: &Scene<'_>, endpoint: &Endpoint) -> bool {
-    let is_there = scene.address(&endpoint.member) == Some(&*endpoint.ip);
-    let member = scene.seen.members.get(&endpoint.member).filter(|_| is_there);
+    let member = scene.seen.members.get(&endpoint.member);
     member.is_some_and(|member| match scene.connected(&endpoint.member) {
         Some((_, report)) => report.server.as_ref().is_none_or(|server| !server.is_open),
         None => !member.is_connected && !is_silent(scene, member),
     })
+}
+
+/// So many have promised this epoch that nobody of those before acknowledges anything, and what is read there is the
+/// newest until another is open. If that takes long, to be refused is better than to wait there.
+fn is_just_chosen(scene: &Scene<'_>) -> bool {
+    let voters = scene.record.voters.keys();
+    let orders = voters.filter_map(|name| scene.connected(name)?.1.assignment.as_ref());
+    let promised = orders.filter(|order| order.term().epoch >= scene.record.term.epoch);
+    let since = scene.seen.failed_over_at.unwrap_or_default();
+    promised.count() >= scene.quorum() && scene.now.saturating_sub(since) <= SILENCE_LIMIT_MS
 }
 
 /// For longer than anybody looks, and than the last failover is over: neither leaves time to hear of all.
@@ -159,6 +172,21 @@ mod tests {
         look.server(1).is_open = true;
         let led = exposed(&look).primary.map(|endpoint| endpoint.member);
         assert_eq!(led, Some(name(1)));
+    }
+
+    #[test]
+    fn an_old_primary_that_can_acknowledge_nothing_stays_for_a_moment() {
+        let mut look = between();
+        look.member(0).is_connected = true;
+        assert_eq!(exposed(&look).primary, None, "two of three may still follow it");
+        look.told(2, Role::Hold);
+        look.seen.failed_over_at = Some(look.now - SILENCE_LIMIT_MS);
+        assert_eq!(exposed(&look), look.seen.exposed);
+        look.seen.failed_over_at = Some(look.now - SILENCE_LIMIT_MS - 1);
+        assert_eq!(exposed(&look).primary, None);
+        look.seen.failed_over_at = Some(look.now);
+        look.member(2).is_connected = false;
+        assert_eq!(exposed(&look).primary, None, "what it promised is not known");
     }
 
     #[test]

@@ -49,6 +49,10 @@ fn writes_stay_led_to_an_old_primary_only_if_it_takes_none() {
         lead_to_another(&mut case);
         case.server(1).is_open = false;
         case.seen.exposed.primary = Some(endpoint(1));
+        // They may acknowledge what an older primary writes.
+        for n in [1, 2] {
+            case.told_record(n).term.epoch = 2;
+        }
         case
     }
     const RULE: &str = "writes are led to orders-1";
@@ -61,12 +65,24 @@ fn writes_stay_led_to_an_old_primary_only_if_it_takes_none() {
                 case.server(1).is_open = true;
                 case.lose(1);
             },
+            |case| {
+                case.server(1).is_open = true;
+                case.told_record(2).term.epoch = 3;
+            },
         ],
     );
     each_breaks(
         left,
         &[
             (|case| case.server(1).is_open = true, RULE),
+            (
+                |case| {
+                    case.server(1).is_open = true;
+                    case.told_record(2).term.epoch = 3;
+                    case.lose(0);
+                },
+                RULE,
+            ),
             (|case| drop(case.seen.members.remove("orders-1")), RULE),
             (
                 |case| case.seen.exposed.primary = None,
