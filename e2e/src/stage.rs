@@ -15,6 +15,7 @@ use ground::spec::Unit;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::operator;
 use crate::reading::Reading;
 
 /// Namespaces of stories carry it, so that a killed run is cleaned by the next.
@@ -165,10 +166,41 @@ impl Stage {
 
     /// Removes every namespace of any story, and waits until they are gone.
     pub fn clean(&self) -> Result<()> {
+        self.let_clusters_go()?;
         self.k(&format!(
             "delete namespaces -l {STORY_LABEL} --wait=true --timeout=180s"
         ))
         .run()
+    }
+
+    /// Where no operator is installed any more, nobody else takes the finalizers off what a story left.
+    fn let_clusters_go(&self) -> Result<()> {
+        let operator = format!("deployment holdfast -n {}", operator::NAMESPACE);
+        if self.get(&operator).is_ok() {
+            return Ok(());
+        }
+        let spaces = self.get(&format!("namespaces -l {STORY_LABEL}"))?;
+        for space in spaces["items"].as_array().into_iter().flatten() {
+            let space = space["metadata"]["name"].as_str().unwrap_or_default();
+            // None, where not even the kind is there.
+            let clusters = self.get(&format!("mysqlclusters -n {space}")).unwrap_or_default();
+            for cluster in clusters["items"].as_array().into_iter().flatten() {
+                let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
+                let patch = r#"{"metadata":{"finalizers":null}}"#;
+                let argv = [
+                    "patch",
+                    "mysqlcluster",
+                    name,
+                    "-n",
+                    space,
+                    "--type=merge",
+                    "-p",
+                    patch,
+                ];
+                self.kubectl(argv).run()?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes one namespace and what is in it.

@@ -1,6 +1,7 @@
 //! The container images of a ground: how each is built, and how nodes get them without importing.
 //! Must not fetch from a container registry; there is none.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -149,9 +150,13 @@ pub fn operator() -> Result<Built> {
 /// A static program of the workspace, from the cache unless one of these inputs has changed.
 fn static_program(package: &str, inputs: &[&str]) -> Result<PathBuf> {
     let checkout = checkout()?;
+    // How it is built can be said to cargo by the environment as well.
+    let profile = std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PROFILE_"));
+    let profile: BTreeMap<String, String> = profile.collect();
     let key = Key::new(package)
         .tree(&checkout, &["Cargo.lock", "Cargo.toml"])?
         .tree(&checkout, inputs)?
+        .text(&format!("{profile:?}"))
         .finish();
     let place = cache::get(&format!("program-{package}"), &key, |out| {
         cmd(

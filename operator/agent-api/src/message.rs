@@ -37,7 +37,7 @@ pub enum ToAgent {
     Assign { assignment: Box<Assignment> },
 }
 
-/// Who says nothing of it is of before it was asked.
+/// Older controllers do not say.
 fn leads() -> bool {
     true
 }

@@ -196,10 +196,9 @@ impl Agent {
     pub(crate) async fn run(mut self, mut inbox: Inbox, mut shutdown: Shutdown) {
         let mut looked = None;
         loop {
-            let period = if self.is_answer_overdue() {
-                SHORT_TICK
-            } else {
-                TICK
+            let period = match self.is_answer_overdue() {
+                true => SHORT_TICK,
+                false => TICK,
             };
             let next_look = looked.map_or_else(Instant::now, |looked| looked + period);
             tokio::select! {

@@ -27,8 +27,8 @@ const HALT_LIMIT: Duration = Duration::from_secs(5);
 /// So often may mysqld fail to start on data that a clone had begun to replace.
 const RUINED_STARTS_LIMIT: u32 = 3;
 
-/// No controller that leads was heard for so long, and no commit of the agent's acknowledged: the rest of the world may be
-/// elsewhere.
+/// No controller that leads was heard for so long, and no commit of the agent's acknowledged: the rest of the world
+/// may be elsewhere.
 const UNHEARD_LIMIT: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl Agent {
         leads && matches!(self.phase, Phase::Up)
     }
 
-    /// Heard by nobody but, perhaps, a controller that is cut off with it, it may have been replaced: its clients wait for nothing, and read what is old. It starts
-    /// closed, and opens when a write of its own is acknowledged.
+    /// Heard by nobody but, perhaps, a controller that is cut off with it, it may have been replaced: its clients wait
+    /// for nothing, and read what is old. It starts closed, and opens when a write of its own is acknowledged.
     pub(crate) fn fence(&mut self) {
         let is_heard = self.clock.silence() <= UNHEARD_LIMIT
             || self.waited().is_none_or(|waited| waited <= UNHEARD_LIMIT);

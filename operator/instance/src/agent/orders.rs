@@ -68,6 +68,7 @@ impl Agent {
             since: Instant::now(),
             _task: task,
         });
+        self.give_way_in_time();
     }
 
     /// Nobody is there to hear it: the connection broke. What was kept holds all the same.
@@ -109,12 +110,17 @@ impl Agent {
         }
     }
 
-    /// On a volume that hangs an order is neither kept nor refused.
+    /// On a volume that hangs an order is neither kept nor refused. Where one is known to hang this is not waited for:
+    /// who is connected would read there what is old.
     pub(super) fn give_way_in_time(&mut self) {
+        let limit = match self.write_age_ms() {
+            0 => CLOSE_LIMIT,
+            _ => Duration::ZERO,
+        };
         let overdue = self
             .keeping
             .as_ref()
-            .filter(|keeping| keeping.since.elapsed() > CLOSE_LIMIT);
+            .filter(|keeping| keeping.since.elapsed() >= limit);
         if let Some(order) = overdue.map(|keeping| keeping.order.clone()) {
             self.give_way(&order);
         }
