@@ -186,18 +186,10 @@ impl Stage {
             let clusters = self.get(&format!("mysqlclusters -n {space}")).unwrap_or_default();
             for cluster in clusters["items"].as_array().into_iter().flatten() {
                 let name = cluster["metadata"]["name"].as_str().unwrap_or_default();
-                let patch = r#"{"metadata":{"finalizers":null}}"#;
-                let argv = [
-                    "patch",
-                    "mysqlcluster",
-                    name,
-                    "-n",
-                    space,
-                    "--type=merge",
-                    "-p",
-                    patch,
-                ];
-                self.kubectl(argv).run()?;
+                self.k(&format!(
+                    r#"patch mysqlcluster {name} -n {space} --type=merge -p {{"metadata":{{"finalizers":null}}}}"#
+                ))
+                .run()?;
             }
         }
         Ok(())

@@ -173,8 +173,8 @@ pub(super) fn alone(stage: &Stage) -> Result<String> {
 }
 
 fn all(stage: &Stage, cluster: &Cluster<'_>, statement: &str, wanted: &str) -> Result<bool> {
-    for n in 0..cluster.instances {
-        if inside(stage, cluster, &format!("{}-{n}", cluster.name), statement)? != wanted {
+    for member in cluster.members() {
+        if inside(stage, cluster, &member, statement)? != wanted {
             return Ok(false);
         }
     }

@@ -187,7 +187,7 @@ fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &
 }
 
 /// Voters that are seen to have promised this epoch: they acknowledge nothing of those before.
-fn promised(seen: &Observed, record: &Record) -> usize {
+fn how_many_promised(seen: &Observed, record: &Record) -> usize {
     let members = seen.members.iter().filter(|(name, member)| {
         let report = member.report.as_ref().filter(|_| member.is_connected);
         let order = report.and_then(|report| report.assignment.as_ref());
@@ -212,7 +212,7 @@ fn exposure(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut F
             let server = member.report.as_ref().and_then(|report| report.server.as_ref());
             !member.is_connected || !server.is_some_and(|server| server.is_open)
         });
-        let is_mute = promised(seen, record) >= record::quorum(record);
+        let is_mute = how_many_promised(seen, record) >= record::quorum(record);
         found.unless(
             endpoint.member == record.primary || (!is_new && (is_shut || is_mute)),
             format!("writes are led to {}", endpoint.member),

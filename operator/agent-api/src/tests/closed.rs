@@ -109,13 +109,7 @@ async fn frames_that_are_too_long_or_not_understood_end_the_connection() {
     }
     // No hello first.
     let mut hand = Hand::connect(agent.address, authority.controller()).await;
-    hand.writer
-        .send(&ToAgent::Ping {
-            number: 1,
-            leads: true,
-        })
-        .await
-        .unwrap();
+    hand.writer.send(&ping(1)).await.unwrap();
     hand.closed().await;
     let mut controller = Controller::open(agent.address, authority.controller());
     controller.connected().await;

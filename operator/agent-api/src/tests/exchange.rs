@@ -39,10 +39,7 @@ async fn a_report_that_was_sampled_before_a_ping_never_claims_it() {
     let mut agent = Agent::start(&authority).await;
     let mut hand = Hand::welcome(agent.address, authority.controller()).await;
     for number in 1..=3 {
-        hand.writer
-            .send(&ToAgent::Ping { number, leads: true })
-            .await
-            .unwrap();
+        hand.writer.send(&ping(number)).await.unwrap();
         // A sampling after it was received shows it.
         let heard = async {
             loop {
@@ -59,14 +56,7 @@ async fn a_report_that_was_sampled_before_a_ping_never_claims_it() {
     // In a connection of its own: sampled before the ping, told after it.
     let mut other = Hand::welcome(agent.address, authority.controller()).await;
     let started = agent.clock.tick();
-    other
-        .writer
-        .send(&ToAgent::Ping {
-            number: 50,
-            leads: true,
-        })
-        .await
-        .unwrap();
+    other.writer.send(&ping(50)).await.unwrap();
     let assignment = assignment(1);
     other.writer.send(&ToAgent::Assign { assignment }).await.unwrap();
     // The order has come, so the ping before it has, too.
@@ -230,13 +220,7 @@ async fn of_orders_that_come_while_one_is_being_carried_out_only_the_newest_is()
         assign(revision).await;
     }
     // A ping after them that was heard: they have come.
-    hand.writer
-        .send(&ToAgent::Ping {
-            number: 9,
-            leads: true,
-        })
-        .await
-        .unwrap();
+    hand.writer.send(&ping(9)).await.unwrap();
     within("the ping", async {
         loop {
             agent.sample(|_| {});

@@ -38,13 +38,7 @@ async fn a_peer_that_does_not_read_holds_up_nobody_and_is_dropped() {
             begun.elapsed()
         );
         // Refused once it was dropped.
-        let _ = stalled
-            .writer
-            .send(&ToAgent::Ping {
-                number: age,
-                leads: true,
-            })
-            .await;
+        let _ = stalled.writer.send(&ping(age)).await;
         sleep(Duration::from_millis(100)).await;
     }
     let told = async {

@@ -199,6 +199,11 @@ impl Drop for Agent {
     }
 }
 
+/// Of a controller that leads.
+pub(crate) fn ping(number: u64) -> ToAgent {
+    ToAgent::Ping { number, leads: true }
+}
+
 pub(crate) fn leading() -> Leads {
     Arc::new(|| true)
 }

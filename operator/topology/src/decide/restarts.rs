@@ -105,11 +105,12 @@ fn pending_at(scene: &Scene<'_>, name: &str) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// Who restarts, in words.
-pub(super) fn told(scene: &Scene<'_>) -> Option<Reason> {
-    let member = permitted(scene)?;
-    let parameters = pending_at(scene, &member);
-    Some(Reason::Restarting { member, parameters })
+/// That it restarts.
+pub(super) fn told(scene: &Scene<'_>, member: &str) -> Reason {
+    Reason::Restarting {
+        member: member.to_owned(),
+        parameters: pending_at(scene, member),
+    }
 }
 
 /// A Pod of an older spec that does not run in the first place: nothing is lost by making it anew.

@@ -66,7 +66,6 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         decision.plan.replace = Some(name);
         decision.because.push(reason);
     }
-    decision.because.extend(restarts::told(scene));
     let parameters = restarts::pending_at_primary(scene);
     let is_due = !parameters.is_empty() || restarts::is_primary_outdated(scene);
     if is_due && !restarts::is_alone(scene) {
@@ -173,8 +172,7 @@ fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
                 primary: primary.to_owned(),
             });
             // Nobody would be asked for who is alone: it is away, be it for a restart.
-            let others = (!restarts::is_alone(scene)).then(|| quorum_lost(scene));
-            refused.extend(others.flatten());
+            refused.extend(quorum_lost(scene).filter(|_| !restarts::is_alone(scene)));
         }
         _ => {}
     }

@@ -32,6 +32,7 @@ pub(super) fn assignments(scene: &Scene<'_>) -> (BTreeMap<String, Assignment>, V
         let may_restart = restarting.as_deref() == Some(&name) || !is_up(scene, &name);
         orders.insert(name.clone(), scene.order(&name, role, may_restart));
     }
+    reasons.extend(restarting.map(|name| restarts::told(scene, &name)));
     (orders, reasons)
 }
 
