@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::endurance::under_load;
 use crate::cluster::Cluster;
 use crate::load::{self, Load};
 use crate::operator;
@@ -129,47 +130,44 @@ pub(super) fn parameters(stage: &Stage) -> Result<String> {
 
 /// Nobody can take over for a single member: it restarts where it is, and its Pod is made anew.
 pub(super) fn alone(stage: &Stage) -> Result<String> {
-    operator::installed(stage)?;
-    let mut cluster = Cluster {
+    let cluster = Cluster {
         namespace: "alone",
         instances: 1,
         ..Cluster::default()
     };
-    cluster.healthy(stage)?;
-    let loaded = cluster.clone();
-    let load = Load::start(stage, &loaded)?;
-    let (member, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
-    let uid = || -> Result<Value> {
-        let pod = stage.get(&format!("pod {member} -n {}", cluster.namespace))?;
-        Ok(pod["metadata"]["uid"].clone())
-    };
-    let old = uid()?;
-    cluster.more = "  mysql: {parameters: {innodb_sort_buffer_size: '2097152'}}\n";
-    cluster.apply(stage)?;
-    let restarted = wait_until("it restarted with the parameter", ALONE_WITHIN, || {
-        let statement = "SELECT @@GLOBAL.innodb_sort_buffer_size";
-        Ok(all(stage, &cluster, statement, "2097152").unwrap_or(false))
+    under_load(stage, &cluster, |load| {
+        let (member, epoch) = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        let uid = || -> Result<Value> {
+            let pod = stage.get(&format!("pod {member} -n {}", cluster.namespace))?;
+            Ok(pod["metadata"]["uid"].clone())
+        };
+        let old = uid()?;
+        let mut changed = cluster.clone();
+        changed.more = "  mysql: {parameters: {innodb_sort_buffer_size: '2097152'}}\n";
+        changed.apply(stage)?;
+        let restarted = wait_until("it restarted with the parameter", ALONE_WITHIN, || {
+            let statement = "SELECT @@GLOBAL.innodb_sort_buffer_size";
+            Ok(all(stage, &cluster, statement, "2097152").unwrap_or(false))
+        })
+        .with_context(|| cluster.told(stage))?;
+        load.goes_on()?;
+        cluster.wait_healthy(stage)?;
+        claim(uid()? == old, "a parameter needs no new Pod")?;
+        changed.memory = "800Mi";
+        changed.apply(stage)?;
+        let replaced = wait_until("its Pod is another", ALONE_WITHIN, || {
+            Ok(uid().is_ok_and(|uid| uid != old))
+        })
+        .with_context(|| cluster.told(stage))?;
+        load.goes_on()?;
+        cluster.wait_healthy(stage)?;
+        claim(cluster.epoch(stage)? == epoch, "it led all the time")?;
+        Ok(format!(
+            "the parameter within {:.0} s, another Pod within {:.0} s",
+            restarted.as_secs_f64(),
+            replaced.as_secs_f64()
+        ))
     })
-    .with_context(|| cluster.told(stage))?;
-    load.goes_on()?;
-    cluster.wait_healthy(stage)?;
-    claim(uid()? == old, "a parameter needs no new Pod")?;
-    cluster.memory = "800Mi";
-    cluster.apply(stage)?;
-    let replaced = wait_until("its Pod is another", ALONE_WITHIN, || {
-        Ok(uid().is_ok_and(|uid| uid != old))
-    })
-    .with_context(|| cluster.told(stage))?;
-    load.goes_on()?;
-    cluster.wait_healthy(stage)?;
-    claim(cluster.epoch(stage)? == epoch, "it led all the time")?;
-    let told = load::clean(&load.judge()?)?;
-    cluster.remove(stage)?;
-    Ok(format!(
-        "the parameter within {:.0} s, another Pod within {:.0} s, {told}",
-        restarted.as_secs_f64(),
-        replaced.as_secs_f64()
-    ))
 }
 
 fn all(stage: &Stage, cluster: &Cluster<'_>, statement: &str, wanted: &str) -> Result<bool> {
