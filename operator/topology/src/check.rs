@@ -255,6 +255,12 @@ fn removal(spec: &Spec, seen: &Observed, memory: Option<&Record>, plan: &Plan, f
             .is_some_and(|record| record.primary == *name && (record.voters.len() > 1 || spec.instances > 1));
         let is_there = seen.members.get(name).is_some_and(|member| member.is_connected);
         found.unless(!(is_primary && is_there), "the primary's Pod is replaced");
+        // What it says may be what is waited for.
+        let is_led = memory.is_some_and(|record| record.term.epoch > 0 && !record.is_choosing);
+        found.unless(
+            is_led || !is_there,
+            format!("{name}'s Pod is replaced before there is a primary"),
+        );
         // Whoever does not run in the first place is no loss.
         let ends_too = |(other, member): (&String, &Member)| {
             let is_ending = member.pod.as_ref().is_some_and(|pod| pod.is_terminating);

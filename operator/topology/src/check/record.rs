@@ -353,6 +353,10 @@ fn ended_before(before: &Record, all: &GtidSet, chosen: &GtidSet) -> bool {
 }
 
 fn voters(seen: &Observed, before: &Record, next: &Record, is_proved: bool, found: &mut Found) {
+    let is_refounded = is_refounded(before, next);
+    if is_refounded {
+        refounded(seen, next, found);
+    }
     for (name, voter) in &before.voters {
         let Some(after) = next.voters.get(name) else {
             let is_silent = voter.leaving == Some(Leaving::Silent);
@@ -374,8 +378,7 @@ fn voters(seen: &Observed, before: &Record, next: &Record, is_proved: bool, foun
             );
             found.unless(*name != before.primary, "the primary is removed");
         }
-        let is_reset = before.term.epoch == 0 && before.primary != next.primary;
-        if after.incarnation != voter.incarnation && !is_reset && !is_refounded(before, next, name) {
+        if after.incarnation != voter.incarnation && !is_refounded {
             let has_all = after
                 .incarnation
                 .is_some_and(|incarnation| holds_all(seen, before, name, incarnation));
@@ -397,21 +400,26 @@ fn voters(seen: &Observed, before: &Record, next: &Record, is_proved: bool, foun
     }
 }
 
-/// In epoch 0 the founder's volume may be another one: everybody begins again.
-fn is_refounded(before: &Record, next: &Record, name: &str) -> bool {
+/// In epoch 0 another member founds, or the same with another volume.
+fn is_refounded(before: &Record, next: &Record) -> bool {
     let founder = |record: &Record| {
-        record
-            .voters
-            .get(&record.primary)
-            .and_then(|voter| voter.incarnation)
+        let voter = record.voters.get(&record.primary);
+        (record.primary.clone(), voter.and_then(|voter| voter.incarnation))
     };
-    let is_begun_again = before.term.epoch == 0 && founder(before) != founder(next);
-    is_begun_again
-        && (name == next.primary
-            || next
-                .voters
-                .get(name)
-                .is_some_and(|voter| voter.incarnation.is_none()))
+    before.term.epoch == 0 && founder(before) != founder(next)
+}
+
+/// Everybody begins again: nobody but the founder is counted, with the data that it is seen with.
+fn refounded(seen: &Observed, next: &Record, found: &mut Found) {
+    let founder = server(seen, &next.primary).map(|(_, _, server)| server.incarnation);
+    found.unless(founder.is_some(), "the founder was not seen");
+    for (name, voter) in &next.voters {
+        let expected = founder.filter(|_| *name == next.primary);
+        found.unless(
+            voter.incarnation == expected,
+            format!("{name} is counted as the cluster is founded anew"),
+        );
+    }
 }
 
 fn is_quiet(seen: &Observed, before: &Record, name: &str) -> bool {

@@ -213,7 +213,32 @@ fn the_pod_of_a_primary_that_is_there_stays_unless_it_is_alone() {
                 case.plan.replace = Some(name(0));
                 case.seen.members.remove("orders-0");
             },
+        ],
+    );
+}
+
+#[test]
+fn who_is_there_stays_while_nobody_leads() {
+    const RULE: &str = "orders-1's Pod is replaced before there is a primary";
+    each_breaks(
+        replaced,
+        &[
+            (|case| case.before = None, RULE),
+            (|case| case.before().term.epoch = 0, RULE),
+            (|case| case.before().is_choosing = true, RULE),
+        ],
+    );
+    let unseen = || {
+        let mut case = replaced();
+        case.lose(1);
+        case
+    };
+    each_passes(
+        unseen,
+        &[
             |case| case.before = None,
+            |case| case.before().term.epoch = 0,
+            |case| case.before().is_choosing = true,
         ],
     );
 }

@@ -192,6 +192,7 @@ fn begun_again() -> Case {
         record.acknowledged_by = 0;
         record.wait_for = 0;
     });
+    case.replace_data(0);
     case.voter(0).incarnation = Some(incarnation(9));
     case.voter(1).incarnation = None;
     case.voter(2).incarnation = None;
@@ -216,31 +217,60 @@ fn everybody_begins_again_only_with_another_founders_volume_before_the_first_epo
                 },
                 "orders-0 is counted, and was not seen to hold everything",
             ),
-            (|case| case.voter(2).incarnation = Some(incarnation(8)), NOT_ALL),
+            (
+                |case| case.voter(2).incarnation = Some(incarnation(2)),
+                "orders-2 is counted as the cluster is founded anew",
+            ),
+            (
+                |case| case.voter(0).incarnation = Some(incarnation(8)),
+                "orders-0 is counted as the cluster is founded anew",
+            ),
+            (
+                |case| case.lose(0),
+                "the founder was not seen; orders-0 is counted as the cluster is founded anew",
+            ),
         ],
     );
-    each_passes(
-        begun_again,
-        &[
-            |case| case.old_voter(0).incarnation = None,
-            |case| case.voter(2).incarnation = Some(incarnation(2)),
-        ],
-    );
+    each_passes(begun_again, &[|case| case.old_voter(0).incarnation = None]);
+}
+
+/// orders-0 was not heard of: orders-1 founds.
+fn moved() -> Case {
+    let mut case = begun_again();
+    case.lose(0);
+    case.next().primary = name(1);
+    case.voter(0).incarnation = None;
+    case.voter(1).incarnation = Some(incarnation(1));
+    case
 }
 
 #[test]
 fn with_another_founder_everybody_begins_again() {
-    let moved = || {
-        let mut case = begun_again();
-        case.next().primary = name(1);
-        case.voter(1).incarnation = Some(incarnation(8));
-        case
-    };
     const BOTH: &str = "the primary moves; orders-0 is counted, and was not seen to hold everything; \
                         orders-1 is counted, and was not seen to hold everything; \
                         orders-2 is counted, and was not seen to hold everything";
     each_breaks(
         moved,
-        &[(|case| case.everywhere(|record| record.term.epoch = 1), BOTH)],
+        &[
+            (
+                |case| {
+                    case.everywhere(|record| record.term.epoch = 1);
+                    case.voter(1).incarnation = Some(incarnation(8));
+                },
+                BOTH,
+            ),
+            (
+                |case| case.voter(1).incarnation = Some(incarnation(8)),
+                "orders-1 is counted as the cluster is founded anew",
+            ),
+            (
+                |case| case.voter(1).incarnation = None,
+                "orders-1 is counted as the cluster is founded anew",
+            ),
+            (
+                |case| case.voter(0).incarnation = Some(incarnation(0)),
+                "orders-0 is counted as the cluster is founded anew",
+            ),
+        ],
     );
 }
