@@ -119,3 +119,6 @@ fn first_epoch(scene: &Scene<'_>) -> Option<(Record, Reason)> {
     };
     Some((record, reason))
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ fn judge<'a>(scene: &Scene<'a>, name: &str, why: Occasion) -> Result<(&'a str, u
     }
     Ok((known, lacks(primary, at)))
 }
+
+#[cfg(test)]
+mod tests;
