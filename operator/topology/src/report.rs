@@ -304,3 +304,86 @@ pub enum TroubleKind {
     /// Anything else that failed.
     Other,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::following;
+
+    fn disk(total_mib: u64, free_bytes: u64) -> Disk {
+        Disk {
+            total_bytes: total_mib << 20,
+            free_bytes,
+        }
+    }
+
+    #[test]
+    fn a_disk_is_full_before_the_last_byte() {
+        assert!(disk(1_000, (8 << 20) - 1).is_full());
+        assert!(!disk(1_000, 8 << 20).is_full());
+    }
+
+    #[test]
+    fn a_disk_is_nearly_full_below_a_twentieth_or_64_mib() {
+        let limit = 64 << 20;
+        assert!(disk(1_000, limit - 1).is_nearly_full());
+        assert!(!disk(1_000, limit).is_nearly_full());
+        let limit = 100 << 20;
+        assert!(disk(2_000, limit - 1).is_nearly_full());
+        assert!(!disk(2_000, limit).is_nearly_full());
+    }
+
+    #[test]
+    fn silences_count_when_they_are_over_their_limits() {
+        let of = |silence_ms: u64| {
+            let follows = Follows {
+                silence_ms,
+                ..following()
+            };
+            (follows.is_silent(), follows.is_long_silent())
+        };
+        let told = [1_000, 1_001, 2_000, 2_001].map(of);
+        assert_eq!(told, [(false, false), (true, false), (true, false), (true, true)]);
+    }
+
+    #[test]
+    fn only_who_receives_nothing_more_has_a_rest() {
+        let mut server = crate::testing::empty(0).report.unwrap().server.unwrap();
+        let set = |text: &str| {
+            text.replace("own", "00000000-0000-0000-0000-000000000001")
+                .parse()
+                .unwrap()
+        };
+        (server.executed, server.received) = (set("own:1-4"), set("own:1-9"));
+        assert_eq!(server.rest(), Some(5));
+        server.follows = Some(following());
+        assert_eq!(server.rest(), None);
+        server.follows = None;
+        server.executed = set("own:1-9");
+        assert_eq!(server.rest(), None);
+    }
+
+    #[test]
+    fn long_sets_are_cut_and_say_so() {
+        let of = |last: &str| {
+            Removed::told(
+                &format!("00000000-0000-0000-0000-000000000001:{last}")
+                    .parse()
+                    .unwrap(),
+            )
+        };
+        assert_eq!(of("7").len(), 38);
+        // 36 of the server, and ":1" with some of ":3", ":5" and so on.
+        let numbers = |count: u64| {
+            (0..count)
+                .map(|n| (1_000 + 2 * n).to_string())
+                .collect::<Vec<_>>()
+                .join(":")
+        };
+        let exact = of(&format!("1:3:{}", numbers(72)));
+        assert_eq!((exact.len(), exact.ends_with('…')), (400, false));
+        let longer = of(&format!("1:3:{}", numbers(73)));
+        assert_eq!((longer.chars().count(), longer.ends_with('…')), (401, true));
+        assert_eq!(longer.trim_end_matches('…'), exact);
+    }
+}

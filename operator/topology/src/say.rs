@@ -428,4 +428,35 @@ mod tests {
              a definition; 1 of them are in no archive: it is full"
         );
     }
+
+    #[test]
+    fn times_are_told_in_the_largest_unit_that_fits() {
+        let paces = [10, 60, 1_800, 3_600, 28_800, 86_400].map(|seconds| of_pace(Pace::Left { seconds }));
+        let left = |time: &str| format!(", no more than {time} at its pace so far");
+        let more = ", more than 8 hours at its pace so far".to_owned();
+        let expected = ["10 seconds", "1 minute", "30 minutes", "1 hour", "8 hours"].map(left);
+        assert_eq!(paces[..5], expected);
+        assert_eq!(paces[5], more);
+        let pauses = [10_000, 80_000, 160_000, 300_000].map(of_time);
+        assert_eq!(pauses, ["10 s", "80 s", "160 s", "5 minutes"]);
+    }
+
+    #[test]
+    fn what_a_choice_loses_is_told_with_what_only_others_had() {
+        let named = |unheard: &[&str], given_up: &str| {
+            of_loss(&ByHand {
+                member: "orders-1".into(),
+                unheard: unheard.iter().map(|name| (*name).to_owned()).collect(),
+                given_up: given_up.parse().unwrap(),
+            })
+        };
+        let one = "00000000-0000-0000-0000-000000000001:7";
+        assert_eq!(named(&[], ""), "nothing that is known");
+        assert_eq!(named(&["orders-0"], ""), "whatever only orders-0 had");
+        assert_eq!(named(&[], one), format!("1 transaction ({one})"));
+        assert_eq!(
+            named(&["orders-0"], &format!("{one}-9")),
+            format!("whatever only orders-0 had, and 3 transactions ({one}-9)")
+        );
+    }
 }

@@ -259,4 +259,66 @@ mod tests {
         let surplus = surplus_of("epoch:1-3,primary:1", "epoch:1-2,primary:1", "");
         assert_eq!(surplus, Some(set("epoch:3")));
     }
+
+    /// orders-1 has followed since this ping, and the primary was heard after it.
+    fn attached(watch: &mut Watch, change: fn(&mut Report), heard: u64) {
+        let mut replica = report("orders-1", REPLICA, "primary:1-3", "", heard);
+        replica.server.as_mut().unwrap().follows = Some(testing::following());
+        change(&mut replica);
+        watch.heard(&replica, heard);
+    }
+
+    fn goal(watch: &Watch) -> Option<GtidSet> {
+        let mut seen = Observed::default();
+        seen.members.insert("orders-1".into(), Default::default());
+        watch.fill(&mut seen);
+        seen.members["orders-1"].goal.clone()
+    }
+
+    #[test]
+    fn a_goal_is_of_one_attachment() {
+        let primary = |up_to: u64, heard: u64| {
+            let executed = format!("primary:1-{up_to}");
+            report("orders-0", PRIMARY, &executed, "", heard)
+        };
+        let begin = || {
+            let mut watch = Watch::default();
+            attached(&mut watch, |_| (), 1);
+            watch.heard(&primary(5, 1), 2);
+            assert_eq!(
+                goal(&watch),
+                None,
+                "that was sampled before it attached, for all we know"
+            );
+            watch.heard(&primary(6, 2), 3);
+            watch.heard(&primary(7, 3), 4);
+            assert_eq!(goal(&watch), Some(set("primary:1-6")));
+            watch
+        };
+        let mut same = begin();
+        attached(&mut same, |_| (), 5);
+        assert_eq!(goal(&same), Some(set("primary:1-6")));
+        let server =
+            |replica: &mut Report| replica.server.as_mut().unwrap().incarnation = EPOCHS.parse().unwrap();
+        let host = |replica: &mut Report| {
+            let follows = replica.server.as_mut().unwrap().follows.as_mut();
+            follows.unwrap().host = "10.9.9.9".into();
+        };
+        let epoch = |replica: &mut Report| {
+            let record = replica.assignment.as_mut().unwrap().record.as_mut();
+            record.unwrap().term.epoch = 3;
+        };
+        let stopped = |replica: &mut Report| {
+            let follows = replica.server.as_mut().unwrap().follows.as_mut();
+            follows.unwrap().is_receiving = false;
+        };
+        for (at, change) in [server, host, epoch, stopped].into_iter().enumerate() {
+            let mut other = begin();
+            attached(&mut other, change, 5);
+            assert_eq!(goal(&other), None, "with change {at}");
+        }
+        let mut lost = begin();
+        lost.lost("orders-1");
+        assert_eq!(goal(&lost), None);
+    }
 }

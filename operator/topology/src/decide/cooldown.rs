@@ -116,7 +116,14 @@ mod tests {
             let record = look.record.as_ref().unwrap();
             let scene = Scene::new(&look.spec, &look.seen, record, look.now);
             match &decision.refused[..] {
-                [Refusal::CoolingDown { within_ms, .. }] => next_word_at(&scene, *within_ms) - look.now,
+                [Refusal::CoolingDown { within_ms, .. }] => {
+                    let at = next_word_at(&scene, *within_ms);
+                    assert!(
+                        decision.wake.is_some_and(|wake| wake <= at),
+                        "nobody would say it"
+                    );
+                    at - look.now
+                }
                 other => panic!("{other:?}"),
             }
         };
@@ -150,7 +157,19 @@ mod tests {
         let forgotten = quiet(FORGET_MS);
         assert_eq!(forgotten.plan.record.unwrap().failovers, 1);
         assert_eq!(forgotten.because, [Reason::Forgetting { left: 1 }]);
-        assert_eq!(Look::well().decide().wake, None);
+        let mut nothing = Look::well();
+        nothing.seen.counted_at = Some(nothing.now);
+        assert_eq!(nothing.decide().wake, None);
+        // It is time, and nobody takes writes: that will be seen.
+        let mut closed = Look::well();
+        closed.record().failovers = 1;
+        closed.now += FORGET_MS;
+        closed.seen.counted_at = Some(closed.now - FORGET_MS);
+        let record = closed.record.clone().unwrap();
+        assert_eq!(
+            wake(&Scene::new(&closed.spec, &closed.seen, &record, closed.now)),
+            None
+        );
     }
 
     #[test]

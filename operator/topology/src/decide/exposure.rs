@@ -195,6 +195,12 @@ mod tests {
         let limit = 2 * look.spec.lag_limit_ms;
         look.server(2).lag_ms = Some(limit);
         assert_eq!(exposed(&look), look.seen.exposed);
+        look.follows(2).is_applying = false;
+        assert_eq!(
+            exposed(&look),
+            look.seen.exposed,
+            "it has stopped for the next one"
+        );
         look.server(2).lag_ms = Some(limit + 1);
         let readers = exposed(&look)
             .replicas

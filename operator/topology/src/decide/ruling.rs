@@ -52,8 +52,6 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
         None if scene.record.handing_to.is_some() => None,
         None => quorum::next(scene).or_else(|| cooldown::forgotten(scene)),
     };
-    let reason = change.as_ref().map(|(_, reason)| reason);
-    let is_changing_members = reason.is_some_and(changes_members);
     if let Some((record, reason)) = change {
         decision.plan.record = Some(record);
         decision.because.push(reason);
@@ -75,7 +73,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Decision {
     }
     decision.state = match is_moving(scene, &decision) {
         true => ClusterState::SwitchingOver,
-        false => state(scene, &mut decision, is_changing_members),
+        false => state(scene, &mut decision),
     };
     decision.wake = wake(scene, &decision);
     decision
@@ -203,16 +201,6 @@ fn volumes(scene: &Scene<'_>) -> impl Iterator<Item = Reason> {
     full.into_iter().chain(failing)
 }
 
-fn changes_members(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Adding { .. }
-            | Reason::Removing { .. }
-            | Reason::RaisingQuorum { .. }
-            | Reason::LoweringQuorum { .. }
-    )
-}
-
 fn is_scaling(scene: &Scene<'_>) -> bool {
     let is_partly = scene.existing().iter().any(|name| {
         let voter = scene.voter(name);
@@ -237,7 +225,7 @@ fn is_updating(scene: &Scene<'_>, decision: &Decision) -> bool {
             }))
 }
 
-fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) -> ClusterState {
+fn state(scene: &Scene<'_>, decision: &mut Decision) -> ClusterState {
     let lost = decision.refused.iter().any(|refusal| {
         matches!(
             refusal,
@@ -285,8 +273,11 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
         .filter(|(name, view)| wanted.contains(*name) && !view.is_ready)
         .map(|(name, _)| name.clone())
         .collect();
-    let is_scaling = is_changing_members || is_scaling(scene);
-    match (missing.is_empty(), is_scaling, is_updating(scene, decision)) {
+    match (
+        missing.is_empty(),
+        is_scaling(scene),
+        is_updating(scene, decision),
+    ) {
         (_, true, _) => ClusterState::Scaling,
         (_, _, true) => ClusterState::Updating,
         // The primary is the last, and about to hand over, or alone.
@@ -300,3 +291,6 @@ fn state(scene: &Scene<'_>, decision: &mut Decision, is_changing_members: bool) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

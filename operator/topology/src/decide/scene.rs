@@ -93,7 +93,7 @@ pub(super) fn server_of(spec: &Spec, name: &str, may_restart: bool) -> Server {
 /// The number at the end of a member's name.
 pub(super) fn ordinal(name: &str) -> u32 {
     let digits = name.rsplit('-').next().unwrap_or_default();
-    digits.parse().unwrap_or(u32::MAX - 1)
+    digits.parse().unwrap_or(u32::MAX)
 }
 
 /// The epoch that a history reaches.

@@ -2,7 +2,7 @@
 //! Must not hold a rule of a record that follows another.
 
 use super::*;
-use crate::record::Leaving;
+use crate::record::{ByHand, Leaving};
 
 /// Three members without data.
 fn founded() -> Case {
@@ -91,6 +91,10 @@ fn adopted() -> Case {
     case
 }
 
+fn each_was_told(case: &mut Case, change: fn(&mut Record)) {
+    (0..3).for_each(|n| change(case.told_record(n)));
+}
+
 #[test]
 fn a_cluster_is_taken_over_as_the_newest_record_has_it() {
     const CHANGED: &str = "a cluster is taken over as nobody remembers it";
@@ -107,13 +111,28 @@ fn a_cluster_is_taken_over_as_the_newest_record_has_it() {
             (|case| case.voter(1).incarnation = Some(incarnation(9)), CHANGED),
         ],
     );
-    // The older ones count for nothing but their terms.
     each_passes(
         adopted,
-        &[|case| {
-            case.told_record(2).term = Term::new(2, 9);
-            case.told_record(2).primary = name(2);
-        }],
+        &[
+            // The older ones count for nothing but their terms.
+            |case| {
+                case.told_record(2).term = Term::new(2, 9);
+                case.told_record(2).primary = name(2);
+            },
+            // What was under way is forgotten.
+            |case| each_was_told(case, |record| add(&mut record.left_out, 1)),
+            |case| each_was_told(case, |record| record.handing_to = Some(name(1))),
+            |case| each_was_told(case, |record| record.failovers = 3),
+            |case| {
+                each_was_told(case, |record| {
+                    record.by_hand = Some(ByHand {
+                        member: name(1),
+                        unheard: BTreeSet::new(),
+                        given_up: GtidSet::new(),
+                    });
+                });
+            },
+        ],
     );
 }
 

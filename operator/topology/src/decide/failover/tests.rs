@@ -4,6 +4,7 @@
 use super::*;
 use crate::decision::Decision;
 use crate::observed::Switchover;
+use crate::record::Leaving;
 use crate::report::{Disk, Trouble, TroubleKind};
 use crate::testing::{Look, name, names};
 
@@ -164,6 +165,9 @@ fn a_primary_that_its_replicas_cannot_reach_is_left_out() {
     let mut elsewhere = cut(&[1, 2], CUT_OFF_MS + 1);
     elsewhere.follows(2).host = "10.9.9.9".into();
     assert_eq!(claimed(&elsewhere), None);
+    let mut leaving = cut(&[1, 2], CUT_OFF_MS + 1);
+    leaving.record().voters.get_mut(&name(2)).unwrap().leaving = Some(Leaving::Asked);
+    assert_eq!(claimed(&leaving), None, "who leaves follows nobody");
     // With those who acknowledge, there would be too few.
     let mut raising = cut(&[1, 2], CUT_OFF_MS + 1);
     raising.record().wait_for = 2;

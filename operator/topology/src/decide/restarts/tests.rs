@@ -178,3 +178,23 @@ fn the_pod_of_who_is_alone_is_made_anew() {
     three.member(0).pod.as_mut().unwrap().is_current = false;
     assert_eq!(replaced(&three), None);
 }
+
+#[test]
+fn a_pod_of_an_older_spec_that_does_not_run_is_made_anew_at_once() {
+    let replaced = |problem: Option<&str>, is_connected: bool| {
+        let mut look = Look::well();
+        // Nobody could be spared.
+        look.member(2).is_connected = false;
+        look.member(1).is_connected = is_connected;
+        let pod = look.member(1).pod.as_mut().unwrap();
+        (pod.is_current, pod.problem) = (false, problem.map(str::to_owned));
+        look.decide().plan.replace
+    };
+    assert_eq!(replaced(Some("no such image"), false), Some(name(1)));
+    assert_eq!(
+        replaced(Some("no such image"), true),
+        None,
+        "it is not what keeps it"
+    );
+    assert_eq!(replaced(None, false), None, "it may run where nobody sees it");
+}

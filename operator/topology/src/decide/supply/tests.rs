@@ -1,0 +1,148 @@
+//! What each member is told to be, by one look each.
+//! Must not need a history: what lasts is in the orders that a member has.
+
+use super::*;
+use crate::report::{Process, Trouble};
+use crate::term::Term;
+use crate::testing::{HISTORY, IDENTITY, Look, name, place, uuid};
+
+const OWN: &str = "00000000-0000-0000-0000-000000000001";
+const OTHER: &str = "00000000-0000-0000-0000-000000000002";
+
+/// What it is to be.
+fn told(look: &Look, number: u8) -> Role {
+    look.decide().plan.assign[&name(number)].role.clone()
+}
+
+fn set(text: &str) -> GtidSet {
+    text.parse().unwrap()
+}
+
+#[test]
+fn without_an_address_a_replica_stays_with_the_primary_and_leaves_a_former_one() {
+    let told = |look: &Look| told(look, 2);
+    let mut look = Look::well();
+    look.member(0).pod.as_mut().unwrap().ip = None;
+    assert_eq!(told(&look), Role::Replica { source: place(0) });
+    let mut look = Look::well();
+    let mut record = look.record().next_epoch();
+    record.primary = name(1);
+    // It has nothing that nobody was promised.
+    record.cut = HISTORY.parse().ok();
+    look.record = Some(record);
+    look.member(1).pod.as_mut().unwrap().ip = None;
+    assert_eq!(told(&look), Role::Hold);
+}
+
+#[test]
+fn what_was_before_this_epoch_and_did_not_come_with_it_never_comes() {
+    let record = Record {
+        acknowledged_by: 1,
+        wait_for: 1,
+        cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
+        ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 5), "orders-1")
+    };
+    let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
+    let holes = |text: &str| has_hole(&record, &primary, &set(text));
+    assert!(holes(&format!("{IDENTITY}:1-2,{OWN}:1-4,{OTHER}:1-20")));
+    assert!(
+        !holes(&format!("{IDENTITY}:1,{OWN}:1-4")),
+        "the rest is on its way"
+    );
+    assert!(
+        !holes(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-3")),
+        "it is only behind"
+    );
+    let unapplied = set(&format!("{IDENTITY}:1,{OWN}:1-4"));
+    let is_hole = has_hole(&record, &unapplied, &set(&format!("{IDENTITY}:1-2,{OWN}:1-4")));
+    assert!(!is_hole, "the primary itself has not applied it yet");
+}
+
+/// orders-2 lost its data and copies those of orders-1, as it was told.
+fn copying() -> Look {
+    let mut look = Look::well();
+    look.record().voters.get_mut(&name(2)).unwrap().incarnation = None;
+    look.server(0).purged = set(HISTORY);
+    let server = look.server(2);
+    (server.executed, server.follows) = (GtidSet::new(), None);
+    look.told_anew();
+    look.told(2, clone_of_orders_1());
+    look
+}
+
+fn clone_of_orders_1() -> Role {
+    let instead_of = uuid(3);
+    let donor = place(1);
+    Role::Clone { donor, instead_of }
+}
+
+fn trouble(look: &mut Look, kind: TroubleKind) {
+    let what = "it is so".into();
+    look.report(2).troubles = vec![Trouble { kind, what }];
+}
+
+#[test]
+fn a_copy_that_was_begun_goes_on_until_it_is_done_or_fails() {
+    let of_the_primary = |look: &Look| match told(look, 2) {
+        Role::Clone { donor, .. } => donor == place(0),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(&copying(), 2), clone_of_orders_1());
+    let mut busy = copying();
+    busy.report(2).process = Process::Cloning { percent: 40 };
+    busy.report(2).server = None;
+    trouble(&mut busy, TroubleKind::Other);
+    assert_eq!(told(&busy, 2), clone_of_orders_1());
+    let mut failed = copying();
+    failed.server(1).lag_ms = None;
+    assert_eq!(told(&failed, 2), clone_of_orders_1());
+    trouble(&mut failed, TroubleKind::CloneFailed);
+    assert!(of_the_primary(&failed), "nobody else is fit any more");
+    let mut moved = copying();
+    moved.member(1).pod.as_mut().unwrap().ip = Some("10.0.0.9".into());
+    moved.server(1).lag_ms = None;
+    assert!(of_the_primary(&moved), "its donor is elsewhere");
+    let mut lost = copying();
+    lost.server(1).incarnation = uuid(99);
+    lost.member(1).goal = None;
+    assert!(of_the_primary(&lost), "its donor has other data");
+    let mut done = copying();
+    done.server(2).incarnation = uuid(99);
+    done.server(2).executed = set(HISTORY);
+    assert_eq!(told(&done, 2), Role::Replica { source: place(0) });
+}
+
+#[test]
+fn one_copies_at_a_time() {
+    let mut look = copying();
+    look.spec.sync_replicas = 0;
+    (look.record().acknowledged_by, look.record().wait_for) = (0, 0);
+    look.told_anew();
+    let donor = place(0);
+    let instead_of = uuid(3);
+    look.told(
+        2,
+        Role::Clone {
+            donor: donor.clone(),
+            instead_of,
+        },
+    );
+    let server = look.server(1);
+    (server.executed, server.follows) = (GtidSet::new(), None);
+    assert_eq!(told(&look, 1), Role::Hold);
+    assert_eq!(told(&look, 2), Role::Clone { donor, instead_of });
+}
+
+#[test]
+fn a_replica_whose_mysqld_is_away_follows_the_primary_to_another_address() {
+    let mut look = Look::well();
+    look.member(0).pod.as_mut().unwrap().ip = Some("10.0.0.9".into());
+    look.report(2).server = None;
+    let source = Place {
+        host: "10.0.0.9".into(),
+        ..place(0)
+    };
+    assert_eq!(told(&look, 2), Role::Replica { source });
+    look.told(2, Role::Hold);
+    assert_eq!(told(&look, 2), Role::Hold, "it never becomes more");
+}
