@@ -200,6 +200,11 @@ pub enum Reason {
         at_least: u64,
         pace: Pace,
     },
+    /// Who must acknowledge before it opens lacks so many transactions, or somewhat more: in steps.
+    Receiving {
+        member: String,
+        at_least: u64,
+    },
     FailingOver {
         from: String,
         cause: Cause,

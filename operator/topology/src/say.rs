@@ -209,6 +209,10 @@ impl fmt::Display for Reason {
                 at_least,
                 pace,
             } => f.write_str(&applying(member, *at_least, *pace)),
+            Reason::Receiving { member, at_least } => write!(
+                f,
+                "{member} must acknowledge before it opens, and lacks at least {at_least} transactions"
+            ),
             Reason::FailingOver { from, cause } => {
                 write!(f, "failing over from {from}: {}", of_cause(*cause))
             }

@@ -1,13 +1,15 @@
-//! How much the next primary still has to apply before it opens, and how long that takes.
+//! How much the next primary still has to apply before it opens, and how long that takes; and what replicas lack.
 //! Must not tell figures that are others at every look: this is status. The member's metrics have them.
 
-use super::scene::Scene;
+use super::scene::{Scene, lacks};
 use crate::decision::{Pace, Reason};
 
 /// A pace that was seen for less says nothing.
 const LOOK_MS: u64 = 5_000;
 /// Nothing was applied for so long.
 const STANDING_MS: u64 = 10_000;
+/// Fewer are received in a moment.
+const WORTH_A_WORD: u64 = 1_000;
 
 /// Of a primary that is not open: what it has received and not applied.
 pub(super) fn of_primary(scene: &Scene<'_>) -> Option<Reason> {
@@ -21,6 +23,22 @@ pub(super) fn of_primary(scene: &Scene<'_>) -> Option<Reason> {
         member: scene.primary().to_owned(),
         at_least: step(rest),
         pace,
+    })
+}
+
+/// Of a primary that is not open and has applied everything: what the last of those lacks who must acknowledge its epoch.
+pub(super) fn of_replicas(scene: &Scene<'_>) -> Option<Reason> {
+    let primary = scene.living_primary().filter(|at| at.server.rest().is_none())?;
+    let names = scene.receiving().into_iter();
+    let replicas = names.filter_map(|name| Some((lacks(primary, scene.running(name)?), name)));
+    let mut replicas: Vec<_> = replicas.collect();
+    replicas.sort_unstable();
+    let last = usize::from(scene.record.wait_for).checked_sub(1)?;
+    let (count, member) = *replicas.get(last)?;
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    (count >= WORTH_A_WORD).then(|| Reason::Receiving {
+        member: member.to_owned(),
+        at_least: step(count),
     })
 }
 
@@ -66,6 +84,41 @@ fn seconds_step(seconds: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{IDENTITY, Look, name, uuid};
+
+    #[test]
+    fn a_replica_that_must_acknowledge_and_lacks_much_is_named() {
+        let said = |executed: u32, change: fn(&mut Look)| {
+            let mut look = Look::well();
+            look.server(0).is_open = false;
+            look.server(0).executed = format!("{IDENTITY}:1-3,{}:1-{executed}", uuid(1))
+                .parse()
+                .unwrap();
+            change(&mut look);
+            let reasons = look.decide().because.into_iter();
+            let mut told = reasons.filter_map(|reason| match reason {
+                Reason::Receiving { member, at_least } => Some((member, at_least)),
+                _ => None,
+            });
+            told.next()
+        };
+        // Each has nine.
+        assert_eq!(said(1_008, |_| ()), None);
+        assert_eq!(said(1_009, |_| ()), Some((name(1), 1_000)));
+        assert_eq!(said(70_000, |_| ()), Some((name(1), 50_000)));
+        let near =
+            |look: &mut Look| look.server(2).received = format!("{}:1-69000", uuid(1)).parse().unwrap();
+        assert_eq!(said(70_000, near), Some((name(2), 1_000)));
+        let both = |look: &mut Look| {
+            (look.record().wait_for, look.record().acknowledged_by) = (2, 2);
+            look.spec.sync_replicas = 2;
+        };
+        assert_eq!(said(70_000, both), Some((name(2), 50_000)));
+        let applies =
+            |look: &mut Look| look.server(0).received = format!("{}:1-70001", uuid(1)).parse().unwrap();
+        assert_eq!(said(70_000, applies), None, "its own comes first");
+        assert_eq!(said(70_000, |look| look.server(0).is_open = true), None);
+    }
 
     #[test]
     fn counts_and_times_go_in_steps() {

@@ -264,6 +264,7 @@ fn state(scene: &Scene<'_>, decision: &mut Decision) -> ClusterState {
             epoch: scene.record.term.epoch,
         });
         decision.because.extend(backlog::of_primary(scene));
+        decision.because.extend(backlog::of_replicas(scene));
         return ClusterState::Opening;
     };
     let wanted = scene.spec.members();
