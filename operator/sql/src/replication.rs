@@ -257,18 +257,6 @@ pub(crate) async fn kill(
     }
 }
 
-/// Empties the binary logs and the executed set, of a server that nobody depends on.
-pub async fn reset_binary_logs(
-    session: &mut Session,
-    version: crate::version::Number,
-    deadline: Deadline,
-) -> Result<(), Error> {
-    session
-        .run("reset the binary logs", version.reset_binary_logs(), deadline)
-        .await
-        .map(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

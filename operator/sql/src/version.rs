@@ -163,14 +163,6 @@ impl Number {
             "SHOW MASTER STATUS"
         }
     }
-
-    pub(crate) fn reset_binary_logs(self) -> &'static str {
-        if self >= Number::new(8, 2, 0) {
-            "RESET BINARY LOGS AND GTIDS"
-        } else {
-            "RESET MASTER"
-        }
-    }
 }
 
 #[cfg(test)]
@@ -240,8 +232,6 @@ mod tests {
         assert_eq!(old.binary_log_status(), "SHOW MASTER STATUS");
         assert_eq!(lts.binary_log_status(), "SHOW BINARY LOG STATUS");
         assert_eq!(new.binary_log_status(), "SHOW BINARY LOG STATUS");
-        assert_eq!(old.reset_binary_logs(), "RESET MASTER");
-        assert_eq!(new.reset_binary_logs(), "RESET BINARY LOGS AND GTIDS");
         assert!(!lts.has(Difference::NoNativePassword) && new.has(Difference::NoNativePassword));
         assert!(!old.has(Difference::TaggedGtids) && lts.has(Difference::TaggedGtids));
         for (difference, since) in DIFFERENCES {

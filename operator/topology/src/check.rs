@@ -168,6 +168,11 @@ fn primary(seen: &Observed, record: &Record, name: &str, wait_for: u16, found: &
         incarnation.is_none() || incarnation == recorded,
         format!("{name} is opened with other data"),
     );
+    let has_all = seen
+        .members
+        .get(name)
+        .is_none_or(|member| member.forgot.is_none());
+    found.unless(has_all, format!("{name} is opened without what it had"));
     found.unless(!record.is_choosing, format!("{name} is opened before the choice"));
     found.unless(
         record.handing_to.is_none(),

@@ -112,6 +112,10 @@ pub struct Member {
     /// none of it can be on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ahead: Option<GtidSet>,
+    /// What this incarnation was seen to have executed and has not now, applied or not: its volume was set back. What
+    /// it says then is no longer all that it acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgot: Option<GtidSet>,
     /// Whether the connection is open.
     pub is_connected: bool,
     /// What the primary of this epoch had at a moment after this incarnation attached to it: who holds

@@ -41,7 +41,7 @@ fn of_cause(cause: Cause) -> &'static str {
         Cause::DiskFull => "its volume is full",
         Cause::VolumeFails => "its volume takes no writes",
         Cause::DataLost => "its volume holds other data",
-        Cause::SetBack => "its volume was set back: replicas have writes of its own that it lacks",
+        Cause::SetBack => "its volume was set back: it lacks writes that it had",
     }
 }
 

@@ -12,6 +12,9 @@ use crate::report::{Report, ServerSeen};
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     members: BTreeMap<String, Seen>,
+    /// All that an incarnation was ever seen to have executed: it never has less, if its volume keeps what it was given.
+    /// Whoever connects again is asked whether it still has that.
+    had: BTreeMap<String, (Uuid, GtidSet)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,9 @@ impl Watch {
                 epoch,
                 ..Seen::default()
             };
+        }
+        if let Some(server) = &report.server {
+            remember(&mut self.had, &report.member, server);
         }
         if let Some(server) = report.server.as_ref().filter(|_| seen.held.is_none()) {
             seen.held = Some((server.executed.union(&server.received), ping));
@@ -99,8 +105,26 @@ impl Watch {
             member.surplus = known.and_then(|known| known.surplus.clone());
             member.ahead = known.and_then(|known| known.ahead.clone());
             member.goal = known.and_then(|known| known.attached.as_ref()?.goal.clone());
+            let server = member.report.as_ref().and_then(|report| report.server.as_ref());
+            member.forgot = server.zip(self.had.get(name)).and_then(forgot);
         }
     }
+}
+
+fn remember(had: &mut BTreeMap<String, (Uuid, GtidSet)>, member: &str, server: &ServerSeen) {
+    match had.get_mut(member) {
+        Some((incarnation, set)) if *incarnation == server.incarnation => {
+            if !server.executed.is_subset(set) {
+                *set = set.union(&server.executed);
+            }
+        }
+        _ => drop(had.insert(member.to_owned(), (server.incarnation, server.executed.clone()))),
+    }
+}
+
+fn forgot((server, (incarnation, had)): (&ServerSeen, &(Uuid, GtidSet))) -> Option<GtidSet> {
+    let missing = had.subtract(&server.executed).subtract(&server.received);
+    (*incarnation == server.incarnation && !missing.is_empty()).then_some(missing)
 }
 
 /// What a member has and the primary has not. A new primary may still apply what it received. A commit that
@@ -320,5 +344,38 @@ mod tests {
         let mut lost = begin();
         lost.lost("orders-1");
         assert_eq!(goal(&lost), None);
+    }
+
+    #[test]
+    fn what_an_incarnation_had_and_has_not_is_told_also_after_it_was_lost() {
+        let forgot = |incarnation: &str, executed: &str, received: &str| {
+            let mut watch = Watch::default();
+            watch.heard(&report("orders-1", REPLICA, "primary:1-4", "primary:5-9", 1), 1);
+            watch.heard(&report("orders-1", REPLICA, "primary:1-6", "primary:5-9", 1), 1);
+            watch.lost("orders-1");
+            let now = report("orders-1", incarnation, executed, received, 1);
+            watch.heard(&now, 2);
+            let mut seen = Observed::default();
+            let member = Member {
+                report: Some(now),
+                ..Member::default()
+            };
+            seen.members.insert("orders-1".into(), member);
+            watch.fill(&mut seen);
+            seen.members["orders-1"].forgot.clone()
+        };
+        assert_eq!(
+            forgot(REPLICA, "primary:1-6", ""),
+            None,
+            "what it only received may be gone"
+        );
+        assert_eq!(forgot(REPLICA, "primary:1-8", ""), None);
+        assert_eq!(forgot(REPLICA, "primary:1-3", ""), Some(set("primary:4-6")));
+        assert_eq!(
+            forgot(REPLICA, "primary:1-3", "primary:4-6"),
+            None,
+            "it got it again"
+        );
+        assert_eq!(forgot(EPOCHS, "", ""), None, "other data");
     }
 }

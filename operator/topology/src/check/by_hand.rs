@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, record, server};
+use super::{Found, record};
 use crate::gtid::{GtidSet, Source};
 use crate::observed::{Member, Observed, Spec};
 use crate::record::{ByHand, Record};
@@ -37,9 +37,7 @@ pub(super) fn claim(
             named.member
         ),
     );
-    let is_heard = |name: &String| {
-        server(seen, name).is_some_and(|(_, _, server)| before.counts(name, server.incarnation))
-    };
+    let is_heard = |name: &String| record::counts(seen, before, name);
     let unheard: BTreeSet<String> = before
         .voters
         .keys()

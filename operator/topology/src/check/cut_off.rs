@@ -22,7 +22,7 @@ pub(super) fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut
         let says_so = server(seen, name).is_some_and(|(_, _, server)| {
             let follows = server.follows.as_ref();
             let is_away = follows.is_some_and(|follows| follows.is_unreached && !follows.is_receiving);
-            is_away && before.counts(name, server.incarnation)
+            is_away && record::counts(seen, before, name)
         });
         found.unless(
             says_so,

@@ -127,9 +127,7 @@ fn claim(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &m
     let is_next = next.term.epoch == before.term.epoch + 1 && before.term.epoch > 0;
     found.unless(is_next, "the claimed epoch is not the next one");
     let others = before.voters.keys().filter(|name| **name != before.primary);
-    let counted = others.filter(|name| {
-        server(seen, name).is_some_and(|(_, _, server)| before.counts(name, server.incarnation))
-    });
+    let counted = others.filter(|name| counts(seen, before, name));
     let (counted, need) = (counted.count(), quorum(before));
     match &next.by_hand {
         Some(named) => by_hand::claim(spec, seen, before, next, named, found),
@@ -140,7 +138,7 @@ fn claim(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &m
         "a person's word is used where it is not needed",
     );
     let is_fine = server(seen, &before.primary).is_some_and(|(_, report, server)| {
-        let is_ours = before.counts(&before.primary, server.incarnation);
+        let is_ours = counts(seen, before, &before.primary);
         let is_running = report.process == Process::Running && report.server_age_ms == 0;
         is_ours && server.is_open && is_running && writes(report)
     });
@@ -165,8 +163,7 @@ fn handing(seen: &Observed, before: &Record, next: &Record, found: &mut Found) {
     );
     found.unless(before.term.epoch > 0, "a handover before epoch 1");
     if let Some(to) = &next.handing_to {
-        let counts = server(seen, to).is_some_and(|(_, _, server)| before.counts(to, server.incarnation));
-        let is_fit = counts && *to != before.primary && before.handing_to.is_none();
+        let is_fit = counts(seen, before, to) && *to != before.primary && before.handing_to.is_none();
         found.unless(is_fit, format!("{to} is to take over and does not count"));
     }
 }
@@ -219,6 +216,12 @@ pub(super) fn writes(report: &Report) -> bool {
     report.write_age_ms == 0 && !troubles.any(|trouble| refusing.contains(&trouble.kind))
 }
 
+/// It is there with the data that are counted on, and has all of them that it ever had.
+pub(super) fn counts(seen: &Observed, record: &Record, name: &str) -> bool {
+    server(seen, name)
+        .is_some_and(|(member, _, server)| record.counts(name, server.incarnation) && member.forgot.is_none())
+}
+
 pub(super) fn quorum(record: &Record) -> usize {
     let acknowledged_by = usize::from(record.acknowledged_by);
     record.voters.len().saturating_sub(acknowledged_by)
@@ -240,10 +243,10 @@ fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &
         .voters
         .keys()
         .filter_map(|name| server(seen, name))
-        .filter(|(_, report, server)| {
+        .filter(|(_, report, _)| {
             let order = report.assignment.as_ref();
             let holds = order.is_some_and(|order| order.term() == before.term && order.role == Role::Hold);
-            holds && report.is_settled && before.counts(&report.member, server.incarnation)
+            holds && report.is_settled && counts(seen, before, &report.member)
         });
     let still: Vec<_> = still.collect();
     let need = quorum(before);
@@ -452,6 +455,7 @@ fn holds_all(seen: &Observed, before: &Record, name: &str, incarnation: Uuid) ->
         .as_ref()
         .is_some_and(|follows| follows.is_receiving);
     server.incarnation == incarnation
+        && member.forgot.is_none()
         && before.counts(&before.primary, primary.incarnation)
         && is_following
         && has_all

@@ -224,6 +224,11 @@ impl Case {
         self.server(n).incarnation = incarnation(9);
     }
 
+    /// Its volume was set back.
+    fn forget(&mut self, n: u8) {
+        self.member(n).forgot = Some(set("m0:9-10"));
+    }
+
     fn has(&mut self, n: u8, executed: &str, received: &str) {
         self.server(n).executed = set(executed);
         self.server(n).received = set(received);

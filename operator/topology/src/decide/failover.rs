@@ -87,18 +87,24 @@ pub(super) fn cause(scene: &Scene<'_>) -> Option<Cause> {
             if !report.answers() {
                 return (!is_heard(scene)).then_some(Cause::Hung);
             }
-            scene.living_primary()?;
-            match (is_set_back(scene), is_cut_off(scene)) {
-                (true, _) => Some(Cause::SetBack),
-                (false, true) => Some(Cause::CutOff),
-                (false, false) => None,
+            if is_set_back(scene) {
+                return Some(Cause::SetBack);
             }
+            scene.living_primary()?;
+            is_cut_off(scene).then_some(Cause::CutOff)
         }
     }
 }
 
-/// Somebody who counts has what it wrote itself, and it has not: mysqld never forgets that, its volume was set back.
+/// It lacks what it was seen to have, or what it wrote itself and somebody who counts has: mysqld never forgets that, its
+/// volume was set back.
 fn is_set_back(scene: &Scene<'_>) -> bool {
+    let Some(primary) = scene.running(scene.primary()) else {
+        return false;
+    };
+    if primary.member.forgot.is_some() {
+        return true;
+    }
     let mut others = scene.record.voters.keys().filter(|name| *name != scene.primary());
     others.any(|name| scene.counted(name).is_some_and(|at| at.member.ahead.is_some()))
 }

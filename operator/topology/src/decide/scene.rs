@@ -150,10 +150,11 @@ impl<'a> Scene<'a> {
         self.record.voters.get(name)
     }
 
-    /// Its mysqld answers, and it is the incarnation that the record counts on.
+    /// Its mysqld answers, and it is the incarnation that the record counts on, with all that it had.
     pub(super) fn counted(&self, name: &str) -> Option<Running<'a>> {
         self.running(name)
             .filter(|running| self.record.counts(name, running.server.incarnation))
+            .filter(|running| running.member.forgot.is_none())
     }
 
     /// The primary, if it answers and has its data.

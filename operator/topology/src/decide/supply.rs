@@ -123,7 +123,7 @@ fn primary_role(scene: &Scene<'_>, name: &str) -> Option<Role> {
     // Other data than those that were promised must not be opened; nor an empty volume, whose mysqld
     // has no data to show yet.
     let is_other = match scene.running(name) {
-        Some(at) => Some(at.server.incarnation) != recorded,
+        Some(at) => Some(at.server.incarnation) != recorded || at.member.forgot.is_some(),
         None => !was_primary(scene, name),
     };
     Some(match (is_other, scene.record.term.epoch) {

@@ -199,6 +199,9 @@ fn primary_state(scene: &Scene<'_>) -> Answer {
         let what = "its volume holds other data than the cluster was promised";
         return (MemberState::Failed, Some(what.into()));
     }
+    if let Some(what) = set_back(at) {
+        return (MemberState::Failed, Some(what));
+    }
     match at.server.is_open {
         true => (MemberState::Serving, said(at.report)),
         false if scene.record.term.epoch == 0 => (MemberState::Seeding, said(at.report)),
@@ -209,6 +212,17 @@ fn primary_state(scene: &Scene<'_>) -> Answer {
                 .or_else(|| waits(scene)),
         ),
     }
+}
+
+/// What it lacks that it had.
+fn set_back(at: Running<'_>) -> Option<String> {
+    let transactions = match at.member.forgot.as_ref()?.count() {
+        1 => "1 transaction".to_owned(),
+        count => format!("{count} transactions"),
+    };
+    Some(format!(
+        "its volume was set back: it lacks {transactions} that it had"
+    ))
 }
 
 fn handing(scene: &Scene<'_>) -> Option<String> {
@@ -264,6 +278,9 @@ fn replica_state(scene: &Scene<'_>, name: &str, counts: bool) -> Answer {
     }
     if let Some(what) = own_history(scene, at) {
         return (MemberState::Diverged, Some(what));
+    }
+    if let Some(what) = set_back(at) {
+        return (MemberState::CatchingUp, Some(what));
     }
     let follows = at.server.follows.as_ref();
     if let Some((follows, failure)) = follows.and_then(|follows| Some((follows, follows.failure.clone()?))) {

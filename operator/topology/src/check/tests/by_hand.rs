@@ -98,6 +98,13 @@ fn no_more_may_be_lost_than_a_person_was_told() {
                 },
                 "orders-1 is named and does not count",
             ),
+            (
+                |case| {
+                    case.forget(1);
+                    word(case).unheard.insert(name(1));
+                },
+                "orders-1 is named and does not count",
+            ),
         ],
     );
     each_passes(claimed, &[|case| add(&mut word(case).unheard, 1)]);

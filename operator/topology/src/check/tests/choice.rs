@@ -72,6 +72,7 @@ fn enough_who_count_hold_still_in_the_claimed_term() {
         &[
             (|case| case.lose(2), RULE),
             (|case| case.replace_data(2), RULE),
+            (|case| case.forget(2), RULE),
             (|case| case.report(2).is_settled = false, RULE),
             (|case| case.report(2).server = None, RULE),
             (|case| case.report(2).assignment = None, RULE),

@@ -77,6 +77,7 @@ fn an_epoch_is_claimed_with_a_quorum_that_does_without_the_primary() {
         &[
             (|case| case.lose(2), RULE),
             (|case| case.replace_data(2), RULE),
+            (|case| case.forget(2), RULE),
             (
                 |case| case.everywhere(|record| voter_of(record, 2).incarnation = None),
                 RULE,
@@ -137,6 +138,7 @@ fn a_primary_that_serves_is_not_given_up() {
         closed,
         &[
             |case| serves_but(case, |case| case.lose(0)),
+            |case| serves_but(case, |case| case.forget(0)),
             |case| {
                 serves_but(case, |case| {
                     case.report(0).process = Process::Ended { restarts: 1 }

@@ -51,6 +51,7 @@ fn everybody_else_says_that_it_cannot_reach_the_primary() {
             (|case| case.follow(2).is_receiving = true, RULE),
             (|case| case.server(2).follows = None, RULE),
             (|case| case.replace_data(2), UNSEEN),
+            (|case| case.forget(2), UNSEEN),
             (|case| case.lose(2), UNSEEN),
         ],
     );

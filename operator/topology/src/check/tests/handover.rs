@@ -40,6 +40,7 @@ fn only_another_that_counts_is_to_take_over() {
         &[
             (|case| case.lose(1), RULE),
             (|case| case.replace_data(1), RULE),
+            (|case| case.forget(1), RULE),
             (|case| case.before().handing_to = Some(name(2)), RULE),
             (
                 |case| case.next().handing_to = Some(name(0)),

@@ -243,6 +243,7 @@ fn a_primary_is_opened_with_the_data_that_count() {
         ordered,
         &[
             (|case| case.replace_data(0), OTHER),
+            (|case| case.forget(0), "orders-0 is opened without what it had"),
             (
                 |case| case.everywhere(|record| voter_of(record, 0).incarnation = None),
                 OTHER,

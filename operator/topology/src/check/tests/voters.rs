@@ -146,6 +146,7 @@ fn a_voter_is_counted_once_it_follows_and_holds_what_the_primary_had() {
             (|case| case.lose(0), NOT_ALL),
             (|case| case.replace_data(0), NOT_ALL),
             (|case| case.member(2).goal = None, NOT_ALL),
+            (|case| case.forget(2), NOT_ALL),
             (|case| case.has(2, CUT, "m0:1-10"), NOT_ALL),
             (|case| case.server(2).follows = None, NOT_ALL),
             (|case| case.follow(2).is_receiving = false, NOT_ALL),

@@ -2,11 +2,12 @@
 //! Must not need a history: what lasts is a figure in the look.
 
 use super::*;
-use crate::decision::Decision;
+use crate::assignment::Role;
+use crate::decision::{ClusterState, Decision, Reason};
 use crate::observed::Switchover;
 use crate::record::Leaving;
 use crate::report::{Disk, Trouble, TroubleKind};
-use crate::testing::{Look, name, names};
+use crate::testing::{HISTORY, Look, name, names};
 
 fn dead() -> Look {
     let mut look = Look::well();
@@ -175,4 +176,29 @@ fn a_primary_that_its_replicas_cannot_reach_is_left_out() {
     let mut alone = cut(&[1, 2], CUT_OFF_MS + 1);
     alone.record().wait_for = 0;
     assert_eq!(claimed(&alone), None);
+}
+
+#[test]
+fn a_primary_that_lacks_what_it_had_is_given_up_even_if_it_is_open() {
+    let mut look = Look::well();
+    look.member(0).forgot = HISTORY.parse().ok();
+    assert_eq!(cause_of(&look), Some(Cause::SetBack));
+    look.member(2).forgot = HISTORY.parse().ok();
+    let decision = look.decide();
+    assert_eq!(decision.plan.record, None, "too few have all that they had");
+    assert_eq!(decision.state, ClusterState::Blocked);
+    assert_eq!(decision.plan.assign[&name(0)].role, Role::Hold);
+    let Some(Refusal::QuorumLost { seen, .. }) = decision.refused.first() else {
+        panic!("{:?}", decision.refused);
+    };
+    assert_eq!(*seen, names(&[1]));
+}
+
+fn cause_of(look: &Look) -> Option<Cause> {
+    let reasons = look.decide().because.into_iter();
+    let mut causes = reasons.filter_map(|reason| match reason {
+        Reason::FailingOver { cause, .. } => Some(cause),
+        _ => None,
+    });
+    causes.next()
 }

@@ -288,7 +288,8 @@ fn who_has_all_that_the_primary_had_when_it_attached_is_counted() {
     let mut other = joining();
     other.server(2).received = more(77);
     assert!(!joined(&other), "the primary did not write that");
-    let changes: [fn(&mut Look); 4] = [
+    let changes: [fn(&mut Look); 5] = [
+        |look| look.member(2).forgot = HISTORY.parse().ok(),
         |look| look.member(2).goal = None,
         |look| look.member(2).goal = Some(format!("{HISTORY},{}:10", uuid(1)).parse().unwrap()),
         |look| look.follows(2).is_receiving = false,

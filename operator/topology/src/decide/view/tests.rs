@@ -124,3 +124,19 @@ fn who_follows_and_does_not_count_or_counts_and_does_not_follow_is_catching_up()
     };
     assert_eq!(state(uncounted), MemberState::CatchingUp);
 }
+
+#[test]
+fn a_volume_that_was_set_back_is_told() {
+    let because = |number: u8, forgot: &str| {
+        let mut look = Look::well();
+        look.member(number).forgot = forgot.parse().ok();
+        look.spec.is_failover_manual = true;
+        let view = look.decide().members.remove(&name(number)).unwrap();
+        (view.state, view.because.unwrap_or_default())
+    };
+    let told = |what: &str| format!("its volume was set back: it lacks {what} that it had");
+    let one = "00000000-0000-0000-0000-000000000001:9";
+    assert_eq!(because(0, one), (MemberState::Failed, told("1 transaction")));
+    let two = "00000000-0000-0000-0000-000000000001:8-9";
+    assert_eq!(because(2, two), (MemberState::CatchingUp, told("2 transactions")));
+}
