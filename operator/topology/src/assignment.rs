@@ -86,3 +86,26 @@ pub struct Server {
     /// Parameters that cannot change while mysqld runs: whether it may be restarted for them now.
     pub may_restart: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{place, uuid};
+
+    #[test]
+    fn a_role_is_named_as_it_is_written() {
+        let (source, donor, instead_of) = (place(0), place(0), uuid(9));
+        let all = [
+            Role::Hold,
+            Role::Found,
+            Role::Primary { wait_for: 1 },
+            Role::Retire,
+            Role::Replica { source },
+            Role::Clone { donor, instead_of },
+        ];
+        for role in all {
+            let written = serde_json::to_value(&role).unwrap();
+            assert_eq!(written["kind"], role.name());
+        }
+    }
+}

@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::assignment::Role;
 use crate::decision::Plan;
-use crate::gtid::Source;
+use crate::gtid::{Gtid, GtidSet, Source};
 use crate::observed::{Member, Observed, Spec};
 use crate::record::Record;
 use crate::report::{Report, ServerSeen};
@@ -82,6 +82,30 @@ fn server<'a>(seen: &'a Observed, name: &str) -> Option<(&'a Member, &'a Report,
     Some((member, report, report.server.as_ref()?))
 }
 
+/// It is there with the data that are counted on, and has all of them that it ever had.
+fn counts(seen: &Observed, record: &Record, name: &str) -> bool {
+    server(seen, name).is_some_and(|(member, _, server)| {
+        let all = server.executed.union(&server.received);
+        record.counts(name, server.incarnation) && member.forgot.is_none() && !has_hole(record, &all)
+    })
+}
+
+/// It has the transaction of the last epoch, and lacks what was before that.
+fn has_hole(record: &Record, all: &GtidSet) -> bool {
+    let last = record.term.epoch.saturating_sub(u64::from(record.is_choosing));
+    let begun = Gtid::new(numbers(record), last).is_ok_and(|gtid| all.contains(&gtid));
+    let cut = record.cut.as_ref();
+    begun && cut.is_some_and(|cut| !cut.subtract(all).is_empty())
+}
+
+/// What numbers the epochs of a cluster.
+fn numbers(record: &Record) -> Source {
+    Source {
+        uuid: record.identity,
+        tag: None,
+    }
+}
+
 fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {
     for (name, order) in &plan.assign {
         found.unless(
@@ -146,10 +170,7 @@ fn is_beyond(seen: &Observed, record: &Record, name: &str) -> bool {
     let Some(((_, _, server), cut)) = server(seen, name).zip(record.cut.as_ref()) else {
         return false;
     };
-    let numbers = Source {
-        uuid: record.identity,
-        tag: None,
-    };
+    let numbers = numbers(record);
     let sets = [&server.executed, &server.received];
     let is_of_this = sets.iter().any(|set| set.highest(&numbers) >= record.term.epoch);
     !is_of_this && sets.iter().any(|set| !set.is_subset(cut))

@@ -138,12 +138,27 @@ impl Record {
             uuid: self.identity,
             tag: None,
         };
-        // The cut is of the last epoch still while the next one's primary is chosen.
-        let begun = self.term.epoch.saturating_sub(u64::from(self.is_choosing));
         match &self.cut {
-            Some(cut) if all.highest(&epochs) < begun => all.subtract(cut),
+            Some(cut) if all.highest(&epochs) < self.last_epoch() => all.subtract(cut),
             _ => GtidSet::new(),
         }
+    }
+
+    /// Something of the last epoch that began is there, and not all that it began with. A source sends in order, so what is
+    /// missing never comes: mysqld takes nothing that bears its own number, and a volume that was set back lacks what it
+    /// wrote itself.
+    pub fn has_hole(&self, all: &GtidSet) -> bool {
+        let epochs = Source {
+            uuid: self.identity,
+            tag: None,
+        };
+        let has_begun = all.highest(&epochs) >= self.last_epoch();
+        has_begun && self.cut.as_ref().is_some_and(|cut| !cut.is_subset(all))
+    }
+
+    /// The cut is of this one: while the next one's primary is chosen, still of the one before.
+    fn last_epoch(&self) -> u64 {
+        self.term.epoch.saturating_sub(u64::from(self.is_choosing))
     }
 
     /// What a member wrote itself without being the primary: its own numbers beyond the cut, which has all that
@@ -267,5 +282,29 @@ mod tests {
         record.voters.insert("orders-1".into(), voter(Some(new)));
         record.cut = None;
         assert!(record.errant(old, &all).is_empty());
+    }
+
+    #[test]
+    fn what_was_before_the_last_epoch_and_did_not_come_with_it_never_comes() {
+        let mut record = Record {
+            cut: Some(set("epoch:1,old:1-9")),
+            ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 5), "orders-1")
+        };
+        let holes = |record: &Record| {
+            let all = [
+                "epoch:1-2,old:1-4",
+                "epoch:1-2,old:1-9",
+                // The rest is on its way.
+                "epoch:1,old:1-4",
+            ];
+            all.map(|all| record.has_hole(&set(all)))
+        };
+        assert_eq!(holes(&record), [true, false, false]);
+        (record.term.epoch, record.is_choosing) = (3, true);
+        assert_eq!(holes(&record), [true, false, false]);
+        record.is_choosing = false;
+        assert_eq!(holes(&record), [false, false, false]);
+        record.cut = None;
+        assert_eq!(holes(&record), [false, false, false]);
     }
 }

@@ -204,3 +204,20 @@ fn a_tag_is_another_source_than_none() {
     assert!(plain.intersect(&tagged).is_empty());
     assert_eq!(plain.union(&tagged).to_string(), format!("{A}:1-5:tag:1-5"));
 }
+
+#[test]
+fn what_people_see_of_it_in_a_log_is_its_text() {
+    let all = read(&format!("{A}:tag:5-6"));
+    assert_eq!(format!("{all:?}"), format!("{{{all}}}"));
+    let source = all.sources().next().unwrap();
+    let tag = source.tag.clone().unwrap();
+    let gtid = Gtid::new(source.clone(), 5).unwrap();
+    assert_eq!(
+        (format!("{:?}", source.uuid), format!("{tag:?}")),
+        (A.to_owned(), tag.to_string())
+    );
+    assert_eq!(
+        (format!("{source:?}"), format!("{gtid:?}")),
+        (source.to_string(), gtid.to_string())
+    );
+}

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, record};
-use crate::gtid::{GtidSet, Source};
+use super::{Found, counts, numbers, record};
+use crate::gtid::GtidSet;
 use crate::observed::{Member, Observed, Spec};
 use crate::record::{ByHand, Record};
 use crate::report::{Report, ServerSeen};
@@ -37,7 +37,7 @@ pub(super) fn claim(
             named.member
         ),
     );
-    let is_heard = |name: &String| record::counts(seen, before, name);
+    let is_heard = |name: &String| counts(seen, before, name);
     let unheard: BTreeSet<String> = before
         .voters
         .keys()
@@ -101,10 +101,7 @@ fn compared(
     let Some((_, own)) = histories.iter().find(|(name, _)| *name == named.member) else {
         return found.say("the named one was not seen to hold still");
     };
-    let numbers = Source {
-        uuid: before.identity,
-        tag: None,
-    };
+    let numbers = numbers(before);
     let is_newest = histories
         .iter()
         .all(|(_, all)| all.highest(&numbers) <= own.highest(&numbers));

@@ -1,7 +1,7 @@
 //! A primary that is given up because its replicas do not reach it: who may be left out of the choice.
 //! Must not share a line with `decide`, nor trust its reasons.
 
-use super::{Found, record, server};
+use super::{Found, counts, record, server};
 use crate::observed::{Member, Observed};
 use crate::record::Record;
 use crate::report::{Process, Report, ServerSeen};
@@ -22,7 +22,7 @@ pub(super) fn claim(seen: &Observed, before: &Record, next: &Record, found: &mut
         let says_so = server(seen, name).is_some_and(|(_, _, server)| {
             let follows = server.follows.as_ref();
             let is_away = follows.is_some_and(|follows| follows.is_unreached && !follows.is_receiving);
-            is_away && record::counts(seen, before, name)
+            is_away && counts(seen, before, name)
         });
         found.unless(
             says_so,

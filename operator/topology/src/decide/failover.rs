@@ -102,7 +102,7 @@ fn is_set_back(scene: &Scene<'_>) -> bool {
     let Some(primary) = scene.running(scene.primary()) else {
         return false;
     };
-    if primary.member.forgot.is_some() {
+    if !scene.is_whole(primary) {
         return true;
     }
     let mut others = scene.record.voters.keys().filter(|name| *name != scene.primary());

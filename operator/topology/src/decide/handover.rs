@@ -125,8 +125,8 @@ pub(super) fn occasion(scene: &Scene<'_>) -> Option<Occasion> {
     (is_due && is_last).then_some(Occasion::Update)
 }
 
-/// Who may take over with the shortest wait, of equals one on another node than the operator's; or, by name, why
-/// nobody may.
+/// Who may take over: one that need not hand over again soon for a new Pod, of these with the shortest wait, of equals one on
+/// another node than the operator's; or, by name, why nobody may.
 fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Result<&'a str, BTreeMap<String, Unfit>> {
     let asked = (scene.spec.switchover.as_ref())
         .filter(|_| why == Occasion::Asked)
@@ -142,7 +142,7 @@ fn successor<'a>(scene: &Scene<'a>, why: Occasion) -> Result<&'a str, BTreeMap<S
     for name in candidates {
         match judge(scene, name, why) {
             Ok((name, lacks)) => {
-                let is_outdated = why == Occasion::Update && restarts::is_outdated(scene.seen, name);
+                let is_outdated = restarts::is_outdated(scene.seen, name);
                 fit.push((is_outdated, lacks, scene.is_beside_operator(name), name));
             }
             Err(why) => drop(unfit.insert(name.to_owned(), why)),

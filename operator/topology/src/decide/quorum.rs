@@ -53,7 +53,7 @@ pub(super) fn has_everything(scene: &Scene<'_>, at: Running<'_>) -> bool {
     let is_own = |uuid| uuid == primary.server.incarnation || uuid == scene.record.identity;
     // What it has beyond the primary's report can only be newer if the primary wrote it.
     let extra = everything(at.server).subtract(&primary.server.executed);
-    let has_all = has_reached_goal(at) && at.member.forgot.is_none();
+    let has_all = has_reached_goal(at) && scene.is_whole(at);
     scene.follows_primary(at) && has_all && extra.sources().all(|source| is_own(source.uuid))
 }
 

@@ -165,7 +165,7 @@ fn refusals(scene: &Scene<'_>) -> Vec<Refusal> {
                 found: at.server.incarnation,
             });
         }
-        (Some(at), _) if at.member.forgot.is_some() => refused.extend(quorum_lost(scene)),
+        (Some(at), _) if !scene.is_whole(at) => refused.extend(quorum_lost(scene)),
         (None, _) if scene.connected(primary).is_none() => {
             refused.push(Refusal::PrimaryUnreachable {
                 primary: primary.to_owned(),

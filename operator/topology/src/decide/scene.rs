@@ -154,7 +154,12 @@ impl<'a> Scene<'a> {
     pub(super) fn counted(&self, name: &str) -> Option<Running<'a>> {
         self.running(name)
             .filter(|running| self.record.counts(name, running.server.incarnation))
-            .filter(|running| running.member.forgot.is_none())
+            .filter(|running| self.is_whole(*running))
+    }
+
+    /// It has all that it ever had, as far as that can be told: its volume was not set back.
+    pub(super) fn is_whole(&self, at: Running<'_>) -> bool {
+        at.member.forgot.is_none() && !self.record.has_hole(&everything(at.server))
     }
 
     /// The primary, if it answers and has its data.

@@ -7,7 +7,7 @@ use super::restarts;
 use super::scene::{Running, Scene, errant, everything};
 use crate::assignment::{Assignment, Place, Role};
 use crate::decision::{Reason, SeedReason};
-use crate::gtid::{Gtid, GtidSet, Source, Uuid};
+use crate::gtid::Uuid;
 use crate::record::Record;
 use crate::report::{ServerSeen, TroubleKind};
 
@@ -123,7 +123,7 @@ fn primary_role(scene: &Scene<'_>, name: &str) -> Option<Role> {
     // Other data than those that were promised must not be opened; nor an empty volume, whose mysqld
     // has no data to show yet.
     let is_other = match scene.running(name) {
-        Some(at) => Some(at.server.incarnation) != recorded || at.member.forgot.is_some(),
+        Some(at) => Some(at.server.incarnation) != recorded || !scene.is_whole(at),
         None => !was_primary(scene, name),
     };
     Some(match (is_other, scene.record.term.epoch) {
@@ -186,7 +186,7 @@ fn seed_reason(scene: &Scene<'_>, primary: Running<'_>, at: Running<'_>) -> Opti
         let is_sent_all = is_whole && !may_be_its_own(scene.record, primary.server, &at.report.member);
         return (!is_sent_all || !is_short).then_some(SeedReason::Empty);
     }
-    if has_hole(scene.record, &primary.server.executed, &all) {
+    if scene.record.has_hole(&all) {
         return Some(SeedReason::Hole);
     }
     (!primary.server.purged.is_subset(&all)).then_some(SeedReason::TooFarBehind)
@@ -204,19 +204,6 @@ fn may_be_its_own(record: &Record, primary: &ServerSeen, name: &str) -> bool {
         .executed
         .sources()
         .all(|source| known.contains(&source.uuid))
-}
-
-/// A source sends in order, and what it wrote in this epoch comes after all that counts of those before. Whoever has the
-/// one and not the other is never sent it: mysqld takes nothing that bears its own number, and a volume that was set back
-/// lacks what it wrote itself.
-fn has_hole(record: &Record, primary: &GtidSet, all: &GtidSet) -> bool {
-    let epochs = Source {
-        uuid: record.identity,
-        tag: None,
-    };
-    let has_begun = Gtid::new(epochs, record.term.epoch).is_ok_and(|begun| all.contains(&begun));
-    let counts = record.cut.as_ref().map(|cut| cut.intersect(primary));
-    has_begun && counts.is_some_and(|counts| !counts.is_subset(all))
 }
 
 /// A replica that counts and keeps up, to spare the primary; else the primary.

@@ -181,3 +181,34 @@ fn too_few_wait_in_words_as_long_as_somebody_is_on_its_way() {
     name_by_hand(&mut look, 2);
     assert_eq!(state(&look), ClusterState::Blocked, "nobody hears of orders-2");
 }
+
+#[test]
+fn who_lacks_some_of_what_the_last_epoch_began_with_is_no_member_of_the_quorum() {
+    let mut look = claimed(&[1, 2]);
+    look.record().cut = format!("{IDENTITY}:1-2,{}:1-5", uuid(77)).parse().ok();
+    [1, 2].into_iter().for_each(|number| hold(&mut look, number));
+    // Its volume was set back: it got epoch 3 again, and not what it wrote itself before.
+    look.server(1).executed = format!("{HISTORY},{}:1-4", uuid(77)).parse().unwrap();
+    look.server(2).executed = format!("{HISTORY},{}:1-5", uuid(77)).parse().unwrap();
+    let decision = look.decide();
+    assert_eq!(
+        (decision.state, decision.plan.record),
+        (ClusterState::Blocked, None)
+    );
+    hold(&mut look, 0);
+    look.server(0).executed = look.server(2).executed.clone();
+    assert_eq!(next(&look), Some(name(0)));
+}
+
+#[test]
+fn without_a_cut_the_highest_epoch_wins() {
+    // Volumes are taken over: nobody remembers what an epoch began with.
+    let mut look = claimed(&[1, 2]);
+    look.record().cut = None;
+    [1, 2].into_iter().for_each(|number| hold(&mut look, number));
+    look.server(2).executed = format!("{IDENTITY}:1-2,{}:1-5", uuid(77)).parse().unwrap();
+    assert_eq!(next(&look), Some(name(1)));
+    look.server(1).executed = format!("{IDENTITY}:1-3,{}:1-5", uuid(77)).parse().unwrap();
+    look.server(2).executed = format!("{IDENTITY}:1-4,{}:1-5", uuid(77)).parse().unwrap();
+    assert_eq!(next(&look), Some(name(2)));
+}

@@ -131,6 +131,13 @@ fn the_primary_is_updated_last() {
 }
 
 #[test]
+fn who_is_of_the_newest_spec_leads_next() {
+    let mut look = ending();
+    look.member(1).pod.as_mut().unwrap().is_current = false;
+    assert_eq!(heir(&look), Some(name(2)), "orders-1 would soon hand over again");
+}
+
+#[test]
 fn of_equals_one_leads_next_that_is_not_beside_the_operator() {
     let mut look = asked(None);
     look.seen.operator_node = Some("node1".into());

@@ -108,3 +108,26 @@ fn other_data_on_the_volume_of_a_primary_are_told_where_nobody_can_take_over() {
         (ClusterState::Blocked, &lost)
     );
 }
+
+#[test]
+fn a_person_is_asked_only_where_replicas_were_promised_to_have_everything() {
+    let is_left_to_people = |acknowledged_by: u16| {
+        let mut look = Look::well();
+        (look.record().acknowledged_by, look.record().wait_for) = (acknowledged_by, acknowledged_by);
+        look.member(0).is_connected = false;
+        look.member(0).reported_at = 0;
+        look.member(1).is_connected = false;
+        look.follows(2).is_receiving = false;
+        let refused = look.decide().refused;
+        assert!(
+            refused
+                .iter()
+                .any(|refusal| matches!(refusal, Refusal::QuorumLost { .. }))
+        );
+        refused
+            .iter()
+            .any(|refusal| matches!(refusal, Refusal::LeftToPeople { .. }))
+    };
+    assert!(is_left_to_people(1));
+    assert!(!is_left_to_people(0));
+}

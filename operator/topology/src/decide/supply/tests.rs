@@ -2,12 +2,9 @@
 //! Must not need a history: what lasts is in the orders that a member has.
 
 use super::*;
+use crate::gtid::GtidSet;
 use crate::report::{Process, Trouble};
-use crate::term::Term;
-use crate::testing::{HISTORY, IDENTITY, Look, name, place, uuid};
-
-const OWN: &str = "00000000-0000-0000-0000-000000000001";
-const OTHER: &str = "00000000-0000-0000-0000-000000000002";
+use crate::testing::{HISTORY, Look, name, place, uuid};
 
 /// What it is to be.
 fn told(look: &Look, number: u8) -> Role {
@@ -32,30 +29,6 @@ fn without_an_address_a_replica_stays_with_the_primary_and_leaves_a_former_one()
     look.record = Some(record);
     look.member(1).pod.as_mut().unwrap().ip = None;
     assert_eq!(told(&look), Role::Hold);
-}
-
-#[test]
-fn what_was_before_this_epoch_and_did_not_come_with_it_never_comes() {
-    let record = Record {
-        acknowledged_by: 1,
-        wait_for: 1,
-        cut: Some(set(&format!("{IDENTITY}:1,{OWN}:1-9"))),
-        ..Record::of(IDENTITY.parse().unwrap(), Term::new(2, 5), "orders-1")
-    };
-    let primary = set(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-20"));
-    let holes = |text: &str| has_hole(&record, &primary, &set(text));
-    assert!(holes(&format!("{IDENTITY}:1-2,{OWN}:1-4,{OTHER}:1-20")));
-    assert!(
-        !holes(&format!("{IDENTITY}:1,{OWN}:1-4")),
-        "the rest is on its way"
-    );
-    assert!(
-        !holes(&format!("{IDENTITY}:1-2,{OWN}:1-9,{OTHER}:1-3")),
-        "it is only behind"
-    );
-    let unapplied = set(&format!("{IDENTITY}:1,{OWN}:1-4"));
-    let is_hole = has_hole(&record, &unapplied, &set(&format!("{IDENTITY}:1-2,{OWN}:1-4")));
-    assert!(!is_hole, "the primary itself has not applied it yet");
 }
 
 /// orders-2 lost its data and copies those of orders-1, as it was told.
