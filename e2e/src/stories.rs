@@ -364,6 +364,10 @@ pub const ALL: &[Story] = &[
         rows_volumes::set_back,
     ),
     long(
+        "the volume of the sole acknowledger set back as the primary dies: nobody takes over with less",
+        rows_volumes::acknowledger_set_back,
+    ),
+    long(
         "Services change late, and passwords in the middle of a failover",
         rows_late::services_and_passwords,
     ),

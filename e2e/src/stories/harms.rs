@@ -87,7 +87,7 @@ pub(super) fn cut_off(stage: &Stage) -> Result<String> {
 }
 
 /// The member on the node of the operator that leads; another one is on another node.
-fn beside_leader(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
+pub(super) fn beside_leader(stage: &Stage, cluster: &Cluster<'_>) -> Result<String> {
     operator::on_two_nodes(stage)?;
     let node = operator::leads_on(stage)?;
     let mut members = cluster.members();

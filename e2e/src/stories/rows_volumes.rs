@@ -1,4 +1,4 @@
-//! Stories of rows of docs/failures.md: the primary's volume lost, or set back to an older copy in place.
+//! Stories of rows of docs/failures.md: a volume lost, or set back to an older copy in place.
 //! Must not undo by hand what the operator is to cure.
 
 use std::path::PathBuf;
@@ -10,8 +10,11 @@ use ground::shell::{cmd, words};
 
 use super::care::inside;
 use super::endurance::under_load;
+use super::harms::beside_leader;
+use super::rows_power::power_cut;
+use super::rows_writes::{recorded_epoch, says, unheard};
 use super::switchover::led_by;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, member_of};
 use crate::load::Load;
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
@@ -176,4 +179,51 @@ fn set_back_unseen(
     Ok(format!(
         "set back unseen: nothing acknowledged meanwhile, {after} took over ({why})"
     ))
+}
+
+/// Row 40: who alone acknowledged comes back with less, and the primary does not. Enough members are there to choose
+/// from, were it believed.
+pub(super) fn acknowledger_set_back(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "forgetful",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        // The operator that has seen what it had must outlive both nodes.
+        let laggard = beside_leader(stage, &cluster)?;
+        let others: Vec<String> = cluster.members().filter(|member| *member != laggard).collect();
+        let [primary, member] = &others[..] else {
+            anyhow::bail!("three members are needed");
+        };
+        let epoch = led_by(stage, &cluster, primary)?;
+        let cut = unheard(stage, &cluster, primary, &laggard)?;
+        let snapshot = Snapshot::of(stage, &cluster, member)?;
+        let power = snapshot.power_off()?;
+        snapshot.take()?;
+        power.heal()?;
+        load.acknowledges(200)?;
+        let node = cluster.node(stage, primary)?;
+        let power = snapshot.power_off()?;
+        let primary_gone = power_cut(stage, node)?;
+        let before = load.acknowledged()?;
+        snapshot.set_back()?;
+        power.heal()?;
+        let who = format!("seen: {laggard}");
+        cluster.wait(stage, "Blocked, though two members are there", |object| {
+            says(object, &["Blocked", &who, "its volume was set back: it lacks"])
+        })?;
+        let said = member_of(&cluster.get(stage)?, member)["because"].to_string();
+        cut.heal()?;
+        load.stands_still(STILL)?;
+        claim(
+            load.acknowledged()? == before && recorded_epoch(stage, &cluster)? == epoch,
+            "nothing is acknowledged, and no epoch is claimed",
+        )?;
+        primary_gone.heal()?;
+        load.acknowledges(100)?;
+        cluster.wait_healthy(stage)?;
+        Ok(format!(
+            "{member}, who alone acknowledged, set back ({said}) as {primary} lost power: Blocked until {primary} was back"
+        ))
+    })
 }
