@@ -378,4 +378,22 @@ mod tests {
         );
         assert_eq!(forgot(EPOCHS, "", ""), None, "other data");
     }
+
+    #[test]
+    fn other_data_are_remembered_from_their_beginning() {
+        let mut watch = Watch::default();
+        let mut seen = Observed::default();
+        seen.members.insert("orders-1".into(), Member::default());
+        for (incarnation, executed, missing) in [
+            (REPLICA, "primary:1-9", None),
+            (EPOCHS, "primary:1-4", None),
+            (EPOCHS, "primary:1-3", Some(set("primary:4"))),
+        ] {
+            let now = report("orders-1", incarnation, executed, "", 1);
+            watch.heard(&now, 1);
+            seen.members.get_mut("orders-1").unwrap().report = Some(now);
+            watch.fill(&mut seen);
+            assert_eq!(seen.members["orders-1"].forgot, missing);
+        }
+    }
 }

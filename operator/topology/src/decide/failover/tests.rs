@@ -7,7 +7,7 @@ use crate::decision::{ClusterState, Decision, Reason};
 use crate::observed::Switchover;
 use crate::record::Leaving;
 use crate::report::{Disk, Trouble, TroubleKind};
-use crate::testing::{HISTORY, Look, name, names};
+use crate::testing::{HISTORY, Look, name, names, uuid};
 
 fn dead() -> Look {
     let mut look = Look::well();
@@ -192,6 +192,16 @@ fn a_primary_that_lacks_what_it_had_is_given_up_even_if_it_is_open() {
         panic!("{:?}", decision.refused);
     };
     assert_eq!(*seen, names(&[1]));
+}
+
+#[test]
+fn a_primary_without_what_it_wrote_itself_and_a_replica_has_is_given_up() {
+    let mut look = Look::well();
+    look.server(0).is_open = false;
+    look.member(2).ahead = HISTORY.parse().ok();
+    assert_eq!(cause_of(&look), Some(Cause::SetBack));
+    look.server(2).incarnation = uuid(99);
+    assert_eq!(cause_of(&look), None, "its data do not count");
 }
 
 fn cause_of(look: &Look) -> Option<Cause> {

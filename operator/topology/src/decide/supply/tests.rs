@@ -4,7 +4,7 @@
 use super::*;
 use crate::gtid::GtidSet;
 use crate::report::{Process, Trouble};
-use crate::testing::{HISTORY, Look, name, place, uuid};
+use crate::testing::{HISTORY, Look, empty, name, place, uuid};
 
 /// What it is to be.
 fn told(look: &Look, number: u8) -> Role {
@@ -118,4 +118,28 @@ fn a_replica_whose_mysqld_is_away_follows_the_primary_to_another_address() {
     assert_eq!(told(&look, 2), Role::Replica { source });
     look.told(2, Role::Hold);
     assert_eq!(told(&look, 2), Role::Hold, "it never becomes more");
+}
+
+#[test]
+fn a_replica_that_keeps_up_gives_its_data_if_it_can_be_spared() {
+    // Four, and orders-3 has nothing yet.
+    let copying = |lags: [u64; 2]| {
+        let mut look = Look::well();
+        look.spec.instances = 4;
+        look.server(0).purged = set(HISTORY);
+        look.seen.members.insert(name(3), empty(3));
+        (look.server(1).lag_ms, look.server(2).lag_ms) = (Some(lags[0]), Some(lags[1]));
+        look
+    };
+    let donor = |look: &Look| match told(look, 3) {
+        Role::Clone { donor, .. } => donor,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(donor(&copying([0, 0])), place(1));
+    assert_eq!(donor(&copying([30_001, 30_000])), place(2));
+    assert_eq!(donor(&copying([30_001, 30_001])), place(0));
+    let mut needed = copying([0, 0]);
+    (needed.record().wait_for, needed.record().acknowledged_by) = (2, 2);
+    needed.spec.sync_replicas = 2;
+    assert_eq!(donor(&needed), place(0), "both acknowledge");
 }
