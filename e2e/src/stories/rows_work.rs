@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::care::inside;
@@ -243,10 +243,9 @@ fn asked_during(
         });
         is_seen.store(true, Ordering::Relaxed);
         waited?;
-        claim(
-            !client.is_finished(),
-            "the client goes on until somebody is asked for",
-        )?;
+        if client.is_finished() {
+            bail!("the client ended before it was seen at work: {:?}", client.join());
+        }
         let object = Asked::create(stage, cluster, name, spec)?.wait(until)?;
         Ok((object, client.join().is_ok_and(|answer| answer.is_ok())))
     })
