@@ -10,7 +10,6 @@ use kube::ResourceExt;
 use objects::names::LABEL_MEMBER;
 use objects::volume::made_for;
 use objects::{Cluster, endpoints, template_of};
-use topology::calm::Calm;
 use topology::gtid::Uuid;
 use topology::observed::{self, Backlog, Exposed, Member, Observed, Timestamp};
 use topology::record::Record;
@@ -47,7 +46,6 @@ pub(crate) struct Seen<'a> {
     pub(crate) had_primary: bool,
     pub(crate) handing_since: Option<Timestamp>,
     pub(crate) taken_back_at: Option<Timestamp>,
-    pub(crate) calm: &'a Calm,
     /// Ours.
     pub(crate) node: Option<&'a str>,
     pub(crate) now: jiff::Timestamp,
@@ -75,7 +73,6 @@ pub(crate) fn observed(seen: &Seen<'_>) -> Observed {
         operator_node: seen.node.map(str::to_owned),
         ..Observed::default()
     };
-    seen.calm.fill(&mut observed);
     seen.watch.fill(&mut observed);
     observed
 }
@@ -190,7 +187,6 @@ mod tests {
                 identity: Uuid::from_bytes([3; 16]),
                 handing_since: None,
                 taken_back_at: None,
-                calm: &Calm::default(),
                 had_primary: false,
                 node: Some("node-1"),
                 now: "2026-11-21T12:00:00Z".parse().unwrap(),

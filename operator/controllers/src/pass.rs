@@ -334,7 +334,6 @@ impl ClusterLoop {
             identity,
             handing_since: self.handing.since(),
             taken_back_at: self.handing.taken_back_at,
-            calm: &self.calm,
             had_primary: object
                 .status
                 .as_ref()
@@ -342,7 +341,8 @@ impl ClusterLoop {
             node: self.context.own_node.as_deref(),
             now: Wall::now(),
         };
-        let observed = observe::observed(&seen);
+        let mut observed = observe::observed(&seen);
+        self.calm.fill(&mut observed, self.context.now());
         let now = self.slot.at(self.context.now());
         let decision = decide(spec, &observed, record, now);
         (observed, decision)

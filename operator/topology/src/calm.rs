@@ -1,14 +1,15 @@
-//! Since when no primary had to be chosen, on the clock of who looks.
+//! Since when no primary had to be chosen, and no Service led anywhere else, on the clock of who looks.
 //! Must not outlive who looks: another one begins to count anew, and so waits longer, never shorter.
 
-use crate::observed::{Observed, Timestamp};
+use crate::observed::{Exposed, Observed, Timestamp};
 use crate::record::Record;
 
-/// Fed with the record at every look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Fed with the record, and with what is seen, at every look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calm {
     failed_over_at: Option<Timestamp>,
     counted: Option<(u16, Timestamp)>,
+    exposed: Option<(Exposed, Timestamp)>,
 }
 
 impl Calm {
@@ -23,7 +24,14 @@ impl Calm {
         self.counted = self.counted.filter(is_same).or(Some((failovers, now)));
     }
 
-    pub fn fill(&self, seen: &mut Observed) {
+    /// Writes what is known into the observation, which says where Services lead.
+    pub fn fill(&mut self, seen: &mut Observed, now: Timestamp) {
+        let is_same = |(before, _): &(Exposed, Timestamp)| *before == seen.exposed;
+        let before = self.exposed.take().filter(is_same);
+        let (_, since) = self
+            .exposed
+            .insert(before.unwrap_or_else(|| (seen.exposed.clone(), now)));
+        seen.exposed_at = Some(*since);
         seen.failed_over_at = self.failed_over_at;
         seen.counted_at = self.counted.map(|(_, since)| since);
     }
@@ -34,12 +42,35 @@ mod tests {
 
     use super::*;
     use crate::gtid::Uuid;
+    use crate::observed::Endpoint;
     use crate::term::Term;
 
     fn at(calm: &Calm) -> (Option<Timestamp>, Option<Timestamp>) {
         let mut seen = Observed::default();
-        calm.fill(&mut seen);
+        calm.clone().fill(&mut seen, 0);
         (seen.failed_over_at, seen.counted_at)
+    }
+
+    #[test]
+    fn services_are_calm_since_they_were_changed_last() {
+        let mut calm = Calm::default();
+        let mut since = |member: &str, now: Timestamp| {
+            let (member, ip) = (member.to_owned(), "10.0.0.1".to_owned());
+            let mut seen = Observed::default();
+            seen.exposed.primary = Some(Endpoint { member, ip });
+            calm.fill(&mut seen, now);
+            seen.exposed_at
+        };
+        let told = [
+            ("orders-0", 10),
+            ("orders-0", 20),
+            ("orders-1", 30),
+            ("orders-1", 40),
+        ];
+        assert_eq!(
+            told.map(|(member, now)| since(member, now)),
+            [10, 10, 30, 30].map(Some)
+        );
     }
 
     #[test]

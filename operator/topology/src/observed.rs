@@ -92,6 +92,9 @@ pub struct Observed {
     pub members: BTreeMap<String, Member>,
     /// Where the Services lead now.
     pub exposed: Exposed,
+    /// Since when; or since when somebody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed_at: Option<Timestamp>,
     /// The node of whoever looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_node: Option<String>,

@@ -7,12 +7,15 @@ use super::restarts;
 use super::scene::{Running, Scene, everything, is_near, lacks};
 use crate::assignment::Role;
 use crate::decision::{Hindrance, Occasion, Reason, Refusal, Unfit, Wait};
-use crate::observed::HANDOVER_LIMIT_MS;
+use crate::observed::{HANDOVER_LIMIT_MS, Timestamp};
 use crate::record::Record;
 
 /// After one that was taken back nobody tries at once again.
 const AGAIN_MS: u64 = 30_000;
 const LAG_LIMIT_MS: u64 = 1_500;
+/// A node looks at once at a change of Services, and then at none for a second. With the role both Services of a cluster
+/// change, so that two looks may be under way.
+const SETTLED_MS: u64 = 2_000;
 
 /// What comes of a handover that the record speaks of: the next epoch, the end of it, or nothing yet.
 pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)> {
@@ -87,9 +90,24 @@ pub(super) fn begin(scene: &Scene<'_>) -> Option<Result<(Record, Reason), Refusa
             return is_worth_a_word.then_some(Err(refusal));
         }
     };
+    // Until then the primary serves: nothing is lost by waiting, and the next primary is reached at once.
+    if settled_at(scene).is_some() {
+        return None;
+    }
     let mut record = scene.record.revised();
     record.handing_to = Some(to.clone());
     Some(Ok((record, Reason::HandingOver { from, to, why })))
+}
+
+/// When nodes have surely seen where Services lead now, if that is yet to come.
+fn settled_at(scene: &Scene<'_>) -> Option<Timestamp> {
+    let at = scene.seen.exposed_at?.saturating_add(SETTLED_MS);
+    Some(at).filter(|at| *at > scene.now)
+}
+
+/// When the role may move that is to move.
+pub(super) fn wake(scene: &Scene<'_>) -> Option<Timestamp> {
+    settled_at(scene).filter(|_| occasion(scene).is_some())
 }
 
 /// What comes first: nothing else is being changed, and the primary serves.

@@ -105,8 +105,8 @@ fn wake(scene: &Scene<'_>, decision: &Decision) -> Option<u64> {
         Refusal::CoolingDown { within_ms, .. } => Some(cooldown::next_word_at(scene, *within_ms)),
         _ => None,
     });
-    let all = again.into_iter().chain(of_pause).chain(cooldown::wake(scene));
-    all.min()
+    let all = [again, of_pause, cooldown::wake(scene), handover::wake(scene)];
+    all.into_iter().flatten().min()
 }
 
 /// The step of a handover that is under way, or the beginning of one.

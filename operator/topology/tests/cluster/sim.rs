@@ -226,7 +226,7 @@ impl Sim {
         }
         self.watch.fill(&mut seen);
         self.calm.saw(self.record.as_ref(), self.now);
-        self.calm.fill(&mut seen);
+        self.calm.fill(&mut seen, self.now);
         seen
     }
 

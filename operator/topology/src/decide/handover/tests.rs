@@ -125,6 +125,24 @@ fn after_one_that_was_taken_back_it_waits_for_half_a_minute_unless_its_pod_ends(
 }
 
 #[test]
+fn it_waits_until_nodes_have_seen_the_last_change_of_services() {
+    let at = |ago: u64| {
+        let mut look = asked(None);
+        look.seen.exposed_at = Some(look.now - ago);
+        let decision = look.decide();
+        assert_eq!(decision.refused, [], "nobody need know");
+        let wakes_in = decision.wake.map(|wake| wake - look.now);
+        (decision.plan.record.is_some(), wakes_in)
+    };
+    assert_eq!(at(0), (false, Some(2_000)));
+    assert_eq!(at(1_999), (false, Some(1)));
+    assert_eq!(at(2_000), (true, None));
+    let mut nothing = Look::well();
+    nothing.seen.exposed_at = Some(nothing.now);
+    assert_eq!(nothing.decide().wake, None);
+}
+
+#[test]
 fn the_primary_is_updated_last() {
     assert_eq!(heir(&outdated(&[0])), Some(name(1)));
     assert_eq!(heir(&outdated(&[0, 1])), None, "replicas come first");
