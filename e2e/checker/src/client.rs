@@ -50,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) id: u32,
     /// The shortest time from one attempt to the next.
     pub(crate) pace: Duration,
+    /// Others of the same pace begin at other times.
+    pub(crate) begins_after: Duration,
 }
 
 /// A client at work.
@@ -65,7 +67,7 @@ impl Client {
     /// Works until `stop` turns true; the attempt under way is finished first.
     pub(crate) async fn work(self, mut stop: watch::Receiver<bool>) -> Result<Tally, history::Error> {
         let pace = self.pace;
-        let offset = pace.mul_f64(f64::from(self.id % 16) / 16.0);
+        let begins_after = self.begins_after;
         let dice = self.common.run ^ (u64::from(self.id) << 32);
         let mut work = Work {
             client: self,
@@ -74,7 +76,7 @@ impl Client {
             dice,
             tally: Tally::default(),
         };
-        let mut beat = interval_at(Instant::now() + offset, pace.max(Duration::from_micros(1)));
+        let mut beat = interval_at(Instant::now() + begins_after, pace.max(Duration::from_micros(1)));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut backoff = Duration::ZERO;
         while !*stop.borrow() && work.seq < u32::MAX {

@@ -166,31 +166,25 @@ fn clients(config: &Config, common: &Arc<Common>) -> Vec<Client> {
     let pace = config.max_rate.map_or(Duration::ZERO, |rate| {
         Duration::from_secs_f64(f64::from(config.clients) / f64::from(rate.max(1)))
     });
-    let mut roles = vec![(Role::Writer, pace, &config.target); count(config.clients)];
-    roles.extend(vec![
-        (Role::Reader, READ_PACE, &config.target);
-        count(config.read_clients)
-    ]);
-    if let Some(replicas) = &config.replicas {
-        roles.extend(vec![
-            (Role::ReplicaReader, READ_PACE, replicas);
-            count(config.read_clients)
-        ]);
-    }
+    let mut all = vec![(Role::Writer, pace, &config.target, config.clients)];
+    all.push((Role::Reader, READ_PACE, &config.target, config.read_clients));
+    let replicas = config.replicas.as_ref();
+    all.extend(replicas.map(|replicas| (Role::ReplicaReader, READ_PACE, replicas, config.read_clients)));
+    // Spread over the pace: whoever looks for a gap finds none where nothing happens.
+    let each = all.into_iter().flat_map(|(role, pace, target, clients)| {
+        (0..clients).map(move |at| (role, pace, target, pace * at / clients))
+    });
     (1u32..)
-        .zip(roles)
-        .map(|(id, (role, pace, target))| Client {
+        .zip(each)
+        .map(|(id, (role, pace, target, begins_after))| Client {
             common: common.clone(),
             target: target.clone(),
             role,
             id,
             pace,
+            begins_after,
         })
         .collect()
-}
-
-fn count(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 async fn tick(common: Arc<Common>) {
