@@ -313,7 +313,12 @@ fn rehearse(
         switchover: Some(of_spec(asked)),
         ..spec.clone()
     };
-    let decision = decide(&spec, observed, Some(record), now);
+    // A change of Services that is still on its way to nodes is waited for, and changes nothing of the plan.
+    let observed = Observed {
+        exposed_at: None,
+        ..observed.clone()
+    };
+    let decision = decide(&spec, &observed, Some(record), now);
     let next = decision.plan.record.as_ref();
     let (all, acknowledge) = (
         say::replicas(record.wait_for),
@@ -372,6 +377,7 @@ fn rehearse(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use topology::capture::Capture;
 
     use super::*;
 
@@ -410,5 +416,17 @@ mod tests {
         assert!(switching.taken_back(&first, Some(100)).is_some());
         let other = asked("b", "2026-11-22T10:00:00Z", json!({}));
         assert_eq!(switching.taken_back(&other, Some(100)), None);
+    }
+
+    #[test]
+    fn a_change_of_services_on_its_way_is_no_reason_to_refuse_a_rehearsal() {
+        let healthy = include_str!("../../tests/captures/healthy.json");
+        let capture: Capture = serde_json::from_str(healthy).unwrap();
+        let mut observed = capture.observed;
+        observed.exposed_at = Some(capture.now);
+        let record = capture.record.unwrap();
+        let first = asked("a", "2026-11-22T10:00:00Z", json!({}));
+        let rehearsed = rehearse(&capture.spec, &observed, &record, &first, capture.now);
+        assert!(matches!(rehearsed, Some(Rehearsal::Possible { to: Some(_), .. })));
     }
 }

@@ -27,7 +27,7 @@ fn primary(scene: &Scene<'_>) -> Option<Endpoint> {
     }
     // Closed for a moment, or out of sight: the Service stays as it is, if it led to this Pod. The one before
     // stays while it is seen to be closed, and for a while if it is not seen, when it can acknowledge nothing:
-    // after two changes nodes look at their Services once a second, so there is to be one.
+    // a node takes a change of Services at once, and then none for a second, so there is to be one.
     let before = scene.seen.exposed.primary.as_ref();
     let stays = |before: &&Endpoint| {
         let is_there = scene.address(&before.member) == Some(&*before.ip);
