@@ -297,6 +297,32 @@ fn refusals(decision: &Decision) -> String {
     of_roles.collect::<Vec<_>>().join("; ")
 }
 
+/// What is done for it, step by step.
+fn handover(spec: &Spec, record: &Record, to: &str, budget: i32) -> Vec<String> {
+    let (from, epoch, cluster) = (&record.primary, record.term.epoch + 1, &spec.name);
+    let acknowledged = acknowledged(record);
+    vec![
+        format!(
+            "{from} is closed for at most {budget} s: clients are ended, it becomes read-only, and what waits for acknowledgements gets them"
+        ),
+        format!("{to} applies all that {from} has"),
+        format!(
+            "epoch {epoch} is recorded with {to} as primary, and begins with a transaction that {acknowledged}"
+        ),
+        format!("{to} is opened and {cluster}-primary leads to it"),
+        format!("{from} follows {to}"),
+    ]
+}
+
+/// By how many what a new primary begins with.
+fn acknowledged(record: &Record) -> String {
+    let (all, acknowledge) = (
+        say::replicas(record.wait_for),
+        say::does(record.wait_for, "acknowledge"),
+    );
+    format!("{all} {acknowledge}")
+}
+
 /// What would be done if it were active now.
 fn rehearse(
     spec: &Spec,
@@ -320,25 +346,10 @@ fn rehearse(
     };
     let decision = decide(&spec, &observed, Some(record), now);
     let next = decision.plan.record.as_ref();
-    let (all, acknowledge) = (
-        say::replicas(record.wait_for),
-        say::does(record.wait_for, "acknowledge"),
-    );
-    let acknowledged = format!("{all} {acknowledge}");
-    let (from, epoch, cluster) = (&record.primary, record.term.epoch + 1, &spec.name);
+    let acknowledged = acknowledged(record);
+    let (from, epoch) = (&record.primary, record.term.epoch + 1);
     if let Some(to) = next.and_then(|next| next.handing_to.clone()) {
-        let budget = asked.spec.budget_seconds;
-        let plan = vec![
-            format!(
-                "{from} is closed for at most {budget} s: clients are ended, it becomes read-only, and what waits for acknowledgements gets them"
-            ),
-            format!("{to} applies all that {from} has"),
-            format!(
-                "epoch {epoch} is recorded with {to} as primary, and begins with a transaction that {acknowledged}"
-            ),
-            format!("{to} is opened and {cluster}-primary leads to it"),
-            format!("{from} follows {to}"),
-        ];
+        let plan = handover(&spec, record, &to, asked.spec.budget_seconds);
         return Some(Rehearsal::Possible { to: Some(to), plan });
     }
     if let Some((next, named)) = next.and_then(|next| Some((next, next.by_hand.as_ref()?))) {

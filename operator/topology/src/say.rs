@@ -57,6 +57,10 @@ fn applying(member: &str, at_least: u64, pace: Pace) -> String {
     format!("{member} applies what it received before it opens: {many}{time}")
 }
 
+fn receiving(member: &str, at_least: u64) -> String {
+    format!("{member} must acknowledge before it opens, and lacks at least {at_least} transactions")
+}
+
 fn of_backlog(at_least: u64) -> String {
     match at_least {
         1 => "1 transaction is left".to_owned(),
@@ -194,6 +198,8 @@ fn of_restart(parameters: &BTreeSet<String>) -> String {
     format!("the primary restarts for {which} when the others are done and it has handed over")
 }
 
+const SUSPENDED: &str = "spec.suspend is true: nothing is changed and nothing is failed over";
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -209,10 +215,7 @@ impl fmt::Display for Reason {
                 at_least,
                 pace,
             } => f.write_str(&applying(member, *at_least, *pace)),
-            Reason::Receiving { member, at_least } => write!(
-                f,
-                "{member} must acknowledge before it opens, and lacks at least {at_least} transactions"
-            ),
+            Reason::Receiving { member, at_least } => f.write_str(&receiving(member, *at_least)),
             Reason::FailingOver { from, cause } => {
                 write!(f, "failing over from {from}: {}", of_cause(*cause))
             }
@@ -264,9 +267,7 @@ impl fmt::Display for Reason {
                 let old = "a failover of more than ten minutes ago";
                 write!(f, "{old} is forgotten; {left} still count")
             }
-            Reason::Suspended => {
-                f.write_str("spec.suspend is true: nothing is changed and nothing is failed over")
-            }
+            Reason::Suspended => f.write_str(SUSPENDED),
         }
     }
 }
