@@ -56,10 +56,7 @@ pub async fn has_tables(session: &mut Session, deadline: Deadline) -> Result<boo
 
 /// The transaction that begins an epoch.
 pub fn gtid(identity: Uuid, epoch: u64) -> Result<Gtid, Error> {
-    let source = Source {
-        uuid: identity,
-        tag: None,
-    };
+    let source = Source::from(identity);
     Gtid::new(source, epoch).map_err(|error| Error::Input {
         doing: "name an epoch",
         what: error.to_string(),
@@ -68,10 +65,7 @@ pub fn gtid(identity: Uuid, epoch: u64) -> Result<Gtid, Error> {
 
 /// The highest epoch in a set of transactions; 0 is none.
 pub fn highest(identity: Uuid, set: &GtidSet) -> u64 {
-    set.highest(&Source {
-        uuid: identity,
-        tag: None,
-    })
+    set.highest(&Source::from(identity))
 }
 
 /// What was seen around the write. Whether it proves anything is for the caller to say: a server

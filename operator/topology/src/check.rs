@@ -93,17 +93,9 @@ fn counts(seen: &Observed, record: &Record, name: &str) -> bool {
 /// It has the transaction of the last epoch, and lacks what was before that.
 fn has_hole(record: &Record, all: &GtidSet) -> bool {
     let last = record.term.epoch.saturating_sub(u64::from(record.is_choosing));
-    let begun = Gtid::new(numbers(record), last).is_ok_and(|gtid| all.contains(&gtid));
+    let begun = Gtid::new(Source::from(record.identity), last).is_ok_and(|gtid| all.contains(&gtid));
     let cut = record.cut.as_ref();
     begun && cut.is_some_and(|cut| !cut.subtract(all).is_empty())
-}
-
-/// What numbers the epochs of a cluster.
-fn numbers(record: &Record) -> Source {
-    Source {
-        uuid: record.identity,
-        tag: None,
-    }
 }
 
 fn orders(seen: &Observed, memory: Option<&Record>, plan: &Plan, found: &mut Found) {
@@ -170,7 +162,7 @@ fn is_beyond(seen: &Observed, record: &Record, name: &str) -> bool {
     let Some(((_, _, server), cut)) = server(seen, name).zip(record.cut.as_ref()) else {
         return false;
     };
-    let numbers = numbers(record);
+    let numbers = Source::from(record.identity);
     let sets = [&server.executed, &server.received];
     let is_of_this = sets.iter().any(|set| set.highest(&numbers) >= record.term.epoch);
     !is_of_this && sets.iter().any(|set| !set.is_subset(cut))

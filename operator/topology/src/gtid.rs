@@ -94,6 +94,13 @@ pub struct Source {
     pub tag: Option<Tag>,
 }
 
+impl From<Uuid> for Source {
+    /// Without a tag.
+    fn from(uuid: Uuid) -> Self {
+        Self { uuid, tag: None }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tag {

@@ -134,10 +134,7 @@ impl Record {
     /// nothing of that: nobody was promised it. Whoever followed with it could never be told from the others
     /// again.
     pub fn beyond_cut(&self, all: &GtidSet) -> GtidSet {
-        let epochs = Source {
-            uuid: self.identity,
-            tag: None,
-        };
+        let epochs = Source::from(self.identity);
         match &self.cut {
             Some(cut) if all.highest(&epochs) < self.last_epoch() => all.subtract(cut),
             _ => GtidSet::new(),
@@ -148,10 +145,7 @@ impl Record {
     /// missing never comes: mysqld takes nothing that bears its own number, and a volume that was set back lacks what it
     /// wrote itself.
     pub fn has_hole(&self, all: &GtidSet) -> bool {
-        let epochs = Source {
-            uuid: self.identity,
-            tag: None,
-        };
+        let epochs = Source::from(self.identity);
         let has_begun = all.highest(&epochs) >= self.last_epoch();
         has_begun && self.cut.as_ref().is_some_and(|cut| !cut.is_subset(all))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::{Assignment, Place, Role, Server};
 use crate::decide::decide;
-use crate::decision::Decision;
+use crate::decision::{Decision, Reason, Refusal};
 use crate::gtid::Uuid;
 use crate::observed::{Endpoint, Exposed, Member, Observed, Pod, Spec, Timestamp, Volume};
 use crate::record::{Record, Voter};
@@ -219,6 +219,16 @@ impl Look {
             let role = self.report(number).assignment.clone().unwrap().role;
             self.told(number, role);
         }
+    }
+
+    /// What the first of the reasons tells that has it.
+    pub(crate) fn because<T>(&self, of: impl FnMut(Reason) -> Option<T>) -> Option<T> {
+        self.decide().because.into_iter().find_map(of)
+    }
+
+    /// The same of what is refused.
+    pub(crate) fn refused<T>(&self, of: impl FnMut(Refusal) -> Option<T>) -> Option<T> {
+        self.decide().refused.into_iter().find_map(of)
     }
 
     pub(crate) fn decide(&self) -> Decision {

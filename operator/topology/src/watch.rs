@@ -135,10 +135,7 @@ fn surplus(set: &GtidSet, primary: &ServerSeen, record: &Record) -> GtidSet {
     let rest = set
         .subtract(&all)
         .without(|source| source.uuid == primary.incarnation);
-    let epoch = Source {
-        uuid: record.identity,
-        tag: None,
-    };
+    let epoch = Source::from(record.identity);
     let mut own = GtidSet::new();
     if let Ok(begun) = Gtid::new(epoch, record.term.epoch) {
         own.insert(begun);

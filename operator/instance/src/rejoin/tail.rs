@@ -39,10 +39,7 @@ pub(crate) fn look(paths: &Paths, record: &Record) -> Result<Look, Error> {
     let (Some(path), Some(cut)) = (logs::last(paths)?, &record.cut) else {
         return Ok(Look::Nothing);
     };
-    let epochs = Source {
-        uuid: record.identity,
-        tag: None,
-    };
+    let epochs = Source::from(record.identity);
     let mut log = logs::open(&path)?;
     // It was closed: everything in it is committed. Or it has followed in this epoch, and was compared then.
     if !log.is_in_use() || log.previous().highest(&epochs) >= record.term.epoch {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, counts, numbers, record};
-use crate::gtid::GtidSet;
+use super::{Found, counts, record};
+use crate::gtid::{GtidSet, Source};
 use crate::observed::{Member, Observed, Spec};
 use crate::record::{ByHand, Record};
 use crate::report::{Report, ServerSeen};
@@ -101,7 +101,7 @@ fn compared(
     let Some((_, own)) = histories.iter().find(|(name, _)| *name == named.member) else {
         return found.say("the named one was not seen to hold still");
     };
-    let numbers = numbers(before);
+    let numbers = Source::from(before.identity);
     let is_newest = histories
         .iter()
         .all(|(_, all)| all.highest(&numbers) <= own.highest(&numbers));

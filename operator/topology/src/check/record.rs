@@ -1,9 +1,9 @@
 //! What a change of the record may never do.
 //! Must not share a line with `decide`, nor trust its reasons.
 
-use super::{Found, by_hand, counts, cut_off, numbers, server};
+use super::{Found, by_hand, counts, cut_off, server};
 use crate::assignment::Role;
-use crate::gtid::{Gtid, GtidSet, Uuid};
+use crate::gtid::{Gtid, GtidSet, Source, Uuid};
 use crate::observed::{Observed, Spec};
 use crate::record::{Leaving, Record};
 use crate::report::{Process, Report, TroubleKind};
@@ -254,7 +254,7 @@ fn choice(spec: &Spec, seen: &Observed, before: &Record, next: &Record, found: &
     let Some((_, _, chosen)) = still.iter().find(|(_, report, _)| report.member == next.primary) else {
         return found.say("the chosen one was not seen to hold still");
     };
-    let numbers = numbers(before);
+    let numbers = Source::from(before.identity);
     let chosen = chosen.executed.union(&chosen.received);
     found.unless(
         next.cut.as_ref() == Some(&chosen),
@@ -307,7 +307,7 @@ fn nobody_new(before: &Record, next: &Record, found: &mut Found) {
 /// Of who has not seen the last epoch begin, only what it began with may have been promised; and of what a member
 /// numbered itself that did not lead the last epoch.
 pub(super) fn promised(before: &Record, name: &str, all: &GtidSet) -> GtidSet {
-    let numbers = numbers(before);
+    let numbers = Source::from(before.identity);
     let last = before.term.epoch - 1;
     let begun = Gtid::new(numbers, last).is_ok_and(|gtid| all.contains(&gtid));
     let of = |name: &str| before.voters.get(name).and_then(|voter| voter.incarnation);
@@ -329,7 +329,7 @@ fn ended_before(before: &Record, all: &GtidSet, chosen: &GtidSet) -> bool {
     let (Some(cut), Some(primary)) = (&before.cut, before.voters.get(&before.primary)) else {
         return false;
     };
-    let numbers = numbers(before);
+    let numbers = Source::from(before.identity);
     let of_epoch = |set: GtidSet| {
         let beyond = set.subtract(cut);
         beyond

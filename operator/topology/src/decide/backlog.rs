@@ -95,12 +95,10 @@ mod tests {
                 .parse()
                 .unwrap();
             change(&mut look);
-            let reasons = look.decide().because.into_iter();
-            let mut told = reasons.filter_map(|reason| match reason {
+            look.because(|reason| match reason {
                 Reason::Receiving { member, at_least } => Some((member, at_least)),
                 _ => None,
-            });
-            told.next()
+            })
         };
         // Each has nine.
         assert_eq!(said(1_008, |_| ()), None);

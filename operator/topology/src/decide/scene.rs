@@ -98,10 +98,7 @@ pub(super) fn ordinal(name: &str) -> u32 {
 
 /// The epoch that a history reaches.
 pub(super) fn epoch_of(identity: Uuid, set: &GtidSet) -> u64 {
-    set.highest(&Source {
-        uuid: identity,
-        tag: None,
-    })
+    set.highest(&Source::from(identity))
 }
 
 impl<'a> Scene<'a> {

@@ -3,6 +3,13 @@
 
 use super::*;
 
+/// There is no record, no epoch has begun, or its primary is still to be chosen.
+const LED_BY_NOBODY: [Change; 3] = [
+    |case| case.before = None,
+    |case| case.before().term.epoch = 0,
+    |case| case.before().is_choosing = true,
+];
+
 /// The Services are to lead to everybody for the first time.
 fn exposed() -> Case {
     let mut case = healthy();
@@ -22,14 +29,7 @@ fn lead_to_another(case: &mut Case) {
 #[test]
 fn only_a_cluster_with_a_primary_is_exposed() {
     const RULE: &str = "a half-made cluster is exposed";
-    each_breaks(
-        exposed,
-        &[
-            (|case| case.before = None, RULE),
-            (|case| case.before().term.epoch = 0, RULE),
-            (|case| case.before().is_choosing = true, RULE),
-        ],
-    );
+    each_breaks(exposed, &LED_BY_NOBODY.map(|change| (change, RULE)));
     each_passes(
         exposed,
         &[|case| case.plan.expose.as_mut().unwrap().primary = None],
@@ -220,27 +220,13 @@ fn the_pod_of_a_primary_that_is_there_stays_unless_it_is_alone() {
 #[test]
 fn who_is_there_stays_while_nobody_leads() {
     const RULE: &str = "orders-1's Pod is replaced before there is a primary";
-    each_breaks(
-        replaced,
-        &[
-            (|case| case.before = None, RULE),
-            (|case| case.before().term.epoch = 0, RULE),
-            (|case| case.before().is_choosing = true, RULE),
-        ],
-    );
+    each_breaks(replaced, &LED_BY_NOBODY.map(|change| (change, RULE)));
     let unseen = || {
         let mut case = replaced();
         case.lose(1);
         case
     };
-    each_passes(
-        unseen,
-        &[
-            |case| case.before = None,
-            |case| case.before().term.epoch = 0,
-            |case| case.before().is_choosing = true,
-        ],
-    );
+    each_passes(unseen, &LED_BY_NOBODY);
 }
 
 #[test]

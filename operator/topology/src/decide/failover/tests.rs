@@ -205,10 +205,8 @@ fn a_primary_without_what_it_wrote_itself_and_a_replica_has_is_given_up() {
 }
 
 fn cause_of(look: &Look) -> Option<Cause> {
-    let reasons = look.decide().because.into_iter();
-    let mut causes = reasons.filter_map(|reason| match reason {
+    look.because(|reason| match reason {
         Reason::FailingOver { cause, .. } => Some(cause),
         _ => None,
-    });
-    causes.next()
+    })
 }

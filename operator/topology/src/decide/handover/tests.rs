@@ -49,32 +49,27 @@ fn heir(look: &Look) -> Option<String> {
 
 /// Why the handover does not begin.
 fn wait_of(look: &Look) -> Option<Wait> {
-    let refused = look.decide().refused.into_iter();
-    let mut waits = refused.filter_map(|refusal| match refusal {
+    look.refused(|refusal| match refusal {
         Refusal::HandoverWaits { why, .. } => Some(why),
         _ => None,
-    });
-    waits.next()
+    })
 }
 
 /// Why nobody is fit, by number.
 fn unfit(look: &Look) -> Vec<(String, Unfit)> {
-    let refused = look.decide().refused.into_iter();
-    let all = refused.filter_map(|refusal| match refusal {
+    let unfit = look.refused(|refusal| match refusal {
         Refusal::NoSuccessor { unfit, .. } => Some(unfit),
         _ => None,
     });
-    all.flatten().collect()
+    unfit.into_iter().flatten().collect()
 }
 
 /// Why a handover that is under way is taken back.
 fn taken_back(look: &Look) -> Option<Hindrance> {
-    let reasons = look.decide().because.into_iter();
-    let mut all = reasons.filter_map(|reason| match reason {
+    look.because(|reason| match reason {
         Reason::TakingBack { why, .. } => Some(why),
         _ => None,
-    });
-    all.next()
+    })
 }
 
 /// Who leads the next epoch, if it begins.
