@@ -1,5 +1,5 @@
-//! A primary that is well gives its role to another: closed first, then followed by one that has everything.
-//! Must not move the role before the old primary was seen closed, and the new one to hold all that it has.
+//! A primary that is well gives its role to another: closed first, then followed by one that has applied everything.
+//! Must not move the role before the old primary was seen closed, and the new one to have applied all that it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,10 @@ const SETTLED_MS: u64 = 2_000;
 pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)> {
     // Who was told to copy may be about to throw away what is counted here.
     let target = scene.counted(to).filter(|at| !is_to_copy(*at));
+    // What is received and not applied would be applied while nobody leads; until the role moves it can be taken back.
     if let Some((primary, target)) = retired(scene).zip(target)
         && primary.server.executed == everything(target.server)
+        && target.server.received.is_subset(&target.server.executed)
     {
         let mut record = scene.record.next_epoch();
         to.clone_into(&mut record.primary);
@@ -54,7 +56,7 @@ pub(super) fn limit(scene: &Scene<'_>) -> u64 {
     scene.seen.handing_since.unwrap_or(scene.now) + limit_ms(scene) + 1
 }
 
-/// For closing the primary, and for the other to have all of it.
+/// For closing the primary, and for the other to apply all of it.
 fn limit_ms(scene: &Scene<'_>) -> u64 {
     let asked = scene.spec.switchover.as_ref();
     asked.map_or(HANDOVER_LIMIT_MS, |asked| asked.budget_ms)

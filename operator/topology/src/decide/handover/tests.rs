@@ -208,20 +208,24 @@ fn enough_must_be_left_to_acknowledge_for_the_next() {
 }
 
 #[test]
-fn the_role_moves_when_the_old_primary_is_closed_and_the_other_has_all_that_it_has() {
+fn the_role_moves_when_the_old_primary_is_closed_and_the_other_has_applied_all_that_it_has() {
     let look = closed();
     let epoch = 4;
     assert_eq!(next_primary(&look), Some(name(1)));
     let next = look.decide().plan.record.unwrap();
     assert_eq!((next.term.epoch, next.handing_to), (epoch, None));
     assert_eq!(next.cut, HISTORY.parse().ok());
-    let changes: [fn(&mut Look); 6] = [
+    let changes: [fn(&mut Look); 7] = [
         |look| look.server(0).is_open = true,
         |look| look.server(0).has_waiters = true,
         |look| look.report(0).is_settled = false,
         |look| look.told(0, Role::Primary { wait_for: 1 }),
         |look| look.record().term.revision += 1,
         |look| look.server(0).executed = format!("{IDENTITY}:1-3,{}:1-10", uuid(1)).parse().unwrap(),
+        |look| {
+            look.server(1).executed = format!("{IDENTITY}:1-3,{}:1-8", uuid(1)).parse().unwrap();
+            look.server(1).received = format!("{}:1-9", uuid(1)).parse().unwrap();
+        },
     ];
     for (at, change) in changes.iter().enumerate() {
         let mut look = closed();
