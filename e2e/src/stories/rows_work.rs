@@ -2,7 +2,6 @@
 //! Must not call work large by its size: it is waited for until it is seen to be under way.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +22,9 @@ const UNDER_WAY_WITHIN: Duration = Duration::from_secs(60);
 const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Statements of a client that is to be cut off.
 const HELD_S: u32 = 60;
+/// A reader that holds up a replica: longer than a deadline and a budget together.
+const LOCKED_S: u32 = 8;
+const ATTEMPTS: u32 = 5;
 
 fn wide(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
     let made = "CREATE TABLE wide (id INT PRIMARY KEY AUTO_INCREMENT, body CHAR(100) NOT NULL)";
@@ -199,8 +201,8 @@ fn chosen_killed(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     ))
 }
 
-/// Row 45: a statement that takes longer to roll back than the budget has keeps its primary; a transaction that only
-/// stays open does not.
+/// Row 45: a statement that takes longer to roll back than the budget has keeps its primary, and so does a next primary
+/// that takes longer to apply what is committed; a transaction that only stays open does not.
 pub(super) fn long_transaction(stage: &Stage) -> Result<String> {
     let cluster = Cluster {
         namespace: "long-transaction",
@@ -211,8 +213,9 @@ pub(super) fn long_transaction(stage: &Stage) -> Result<String> {
         wide(stage, &cluster)?;
         let running = taken_back(stage, &cluster, load)?;
         let open = open_for_long(stage, &cluster, load)?;
+        let late = applies_late(stage, &cluster, load)?;
         all_have(stage, &cluster, "id,body")?;
-        Ok(format!("{running}; {open}"))
+        Ok(format!("{running}; {open}; {late}"))
     })
 }
 
@@ -227,22 +230,11 @@ fn asked_during(
 ) -> Result<(Value, bool)> {
     let login = cluster.login(stage, "primary")?;
     let (name, spec, until) = asked;
-    let is_seen = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            loop {
-                let answer = cluster::query(stage, &login, statement);
-                // Done before anybody saw it: once more.
-                if answer.is_err() || is_seen.load(Ordering::Relaxed) {
-                    return answer;
-                }
-            }
-        });
-        let waited = wait_until("the transaction is under way", UNDER_WAY_WITHIN, || {
+        let client = scope.spawn(|| cluster::query(stage, &login, statement));
+        wait_until("the transaction is under way", UNDER_WAY_WITHIN, || {
             Ok(client.is_finished() || is_time()?)
-        });
-        is_seen.store(true, Ordering::Relaxed);
-        waited?;
+        })?;
         if client.is_finished() {
             bail!("the client ended before it was seen at work: {:?}", client.join());
         }
@@ -253,15 +245,26 @@ fn asked_during(
 
 fn taken_back(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
     let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
-    let held = format!("UPDATE wide SET body = REVERSE(body), id = id + {ROWS} ORDER BY id DESC");
+    // It sleeps at its last row: all others are to be taken out again.
+    let rows = 3 * ROWS;
+    let held = format!(
+        "SET SESSION cte_max_recursion_depth = {rows}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL \
+         SELECT i + 1 FROM n WHERE i < {rows}) SELECT IF(i = {rows}, SLEEP({HELD_S}), REPEAT('x', 100)) FROM n"
+    );
     let modified = "SELECT IFNULL(MAX(trx_rows_modified), 0) FROM information_schema.INNODB_TRX";
     let is_large = || -> Result<bool> {
-        let rows: u32 = inside(stage, cluster, &before.0, modified)?.parse()?;
-        Ok(rows > ROWS / 2)
+        let written: u32 = inside(stage, cluster, &before.0, modified)?.parse()?;
+        Ok(written >= rows - 1)
     };
     let asked = ("hasty", ", budgetSeconds: 1", "Stalled");
     let (object, is_done) = asked_during(stage, cluster, &held, is_large, asked)?;
-    claim(!is_done, "the client of the long transaction was cut off")?;
+    claim(
+        !is_done,
+        format!(
+            "the client of the long transaction was cut off: {}",
+            object["status"]
+        ),
+    )?;
     let ready = condition(&object, "Ready").cloned().unwrap_or_default();
     claim(
         ready["reason"] == "TakenBack",
@@ -294,6 +297,54 @@ fn open_for_long(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
         "a transaction that stays open: {after} took over in {} ms",
         object["status"]["durationMs"]
     ))
+}
+
+/// The next primary has received all and cannot apply it: a reader of its table is in the way for longer than the budget.
+fn applies_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
+    let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
+    let target = cluster.replica(stage)?;
+    for attempt in 1..=ATTEMPTS {
+        let object = asked_while_locked(stage, cluster, &target, attempt)?;
+        let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+        let now = (cluster.primary(stage)?, cluster.epoch(stage)?);
+        claim(now == before, format!("the role stayed: {}", cluster.told(stage)))?;
+        load.acknowledges(100)?;
+        match ready["reason"].as_str() {
+            Some("TakenBack") => {
+                cluster.wait_healthy(stage)?;
+                return Ok(format!(
+                    "a target that applies late and a budget of 1 s: TakenBack: {}",
+                    ready["message"].as_str().unwrap_or_default()
+                ));
+            }
+            // It was seen to lag before the handover began.
+            Some("DeadlineExceeded") => drop(cluster.wait_healthy(stage)?),
+            _ => bail!("it was not taken back: {}", object["status"]),
+        }
+    }
+    bail!("the target was too late to begin with {ATTEMPTS} times")
+}
+
+/// What a Switchover says that is asked for just after a commit that the target cannot apply.
+fn asked_while_locked(stage: &Stage, cluster: &Cluster<'_>, target: &str, attempt: u32) -> Result<Value> {
+    let mut reader = cluster.login(stage, "primary")?;
+    reader.host = cluster.address(stage, target)?;
+    let held = format!("LOCK TABLES wide READ; SELECT SLEEP({LOCKED_S})");
+    let seen = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE \"SELECT SLEEP%\"";
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| cluster::query(stage, &reader, &held));
+        wait_until("the table is locked", UNDER_WAY_WITHIN, || {
+            Ok(holder.is_finished() || inside(stage, cluster, target, seen)? == "1")
+        })?;
+        let change = format!("UPDATE wide SET body = 'late {attempt}' WHERE id = 1");
+        cluster.query(stage, "primary", &change)?;
+        let spec = format!(", target: {target}, budgetSeconds: 1, deadlineSeconds: 2");
+        let object = Asked::create(stage, cluster, &format!("late-{attempt}"), &spec)?.wait("Stalled")?;
+        match holder.join() {
+            Ok(Ok(_)) => Ok(object),
+            other => bail!("the reader of {target} was not left alone: {other:?}"),
+        }
+    })
 }
 
 /// Row 44: the first replica's Pod is being made anew when the primary dies, by its mysqld, then by its node.
