@@ -238,7 +238,10 @@ pub(crate) fn program(
     args: &[&str],
 ) -> Result<ground::shell::Cmd> {
     let program = stage.ground()?.record.checker.display().to_string();
+    // It ends with who asked for it, also where that is killed: its writes would be among those of the next.
     let mut argv = vec![
+        "setpriv",
+        "--pdeathsig=KILL",
         program.as_str(),
         command,
         "--host",

@@ -143,10 +143,8 @@ impl Tools {
             Step::AwaitApplied => return Ok(await_applied(session).await?),
             Step::ForgetSource => return Ok(forget_source(session).await?),
             Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
-            Step::AllowOwnWrites => {
-                roles::set_read_only(session, true, deadline).await?;
-                roles::set_super_read_only(session, false, deadline).await?;
-            }
+            // It leaves `read_only` on. Setting that would wait for whatever held up a close that is taken back.
+            Step::AllowOwnWrites => roles::set_super_read_only(session, false, deadline).await?,
             Step::Open => {
                 roles::set_read_only(session, false, deadline).await?;
                 roles::set_offline(session, false, deadline).await?;

@@ -41,6 +41,39 @@ fn who_was_chosen_is_opened_again_and_again() {
     });
 }
 
+/// A statement holds up the close for longer than anybody waits; what is taken back is served before it ends.
+#[test]
+fn who_could_not_be_closed_serves_again_at_once() {
+    block_on(async {
+        let mut cluster = Cluster::new("retake", 2).await;
+        let [primary, other] = cluster.members.as_mut_slice() else {
+            panic!("two members");
+        };
+        let mut app = primary.place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
+        let mut holder = primary.place.root().await;
+        let held = tokio::spawn(async move { holder.insert_for(40).await });
+        let mut root = primary.place.root().await;
+        root.until_somebody_is("User sleep").await;
+        let mut record = cluster.record.revised();
+        record.handing_to = Some(other.place.member.clone());
+        primary.assign(Some(&record), Role::Retire).await;
+        root.until_somebody_is("Waiting for global read lock").await;
+        let mut record = record.revised();
+        record.handing_to = None;
+        let began = Instant::now();
+        primary.assign(Some(&record), Role::Primary { wait_for: 1 }).await;
+        primary.settled().await;
+        let mut app = primary.place.app("first").await.unwrap();
+        app.insert().await.unwrap();
+        println!("written to again after {:?}", began.elapsed());
+        assert!(!held.is_finished(), "only when the statement had ended");
+        let log = primary.place.log();
+        assert!(!log.contains("Lock wait timeout"), "only when a step had failed");
+        held.abort();
+    });
+}
+
 /// Everybody is told at once, as a controller does.
 async fn open(cluster: &mut Cluster) -> Duration {
     let record = Some(&cluster.record);

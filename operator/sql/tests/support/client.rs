@@ -73,6 +73,25 @@ impl Client {
         self.0.query_drop("CREATE TABLE other (a INT PRIMARY KEY)").await
     }
 
+    /// A statement that writes, and is under way for so long.
+    pub(crate) async fn insert_for(&mut self, seconds: u32) -> Result<()> {
+        let sql = format!("INSERT INTO app.t (b) SELECT SLEEP({seconds})");
+        self.0.query_drop(sql).await
+    }
+
+    /// Until a session is in this state. Needs every right.
+    pub(crate) async fn until_somebody_is(&mut self, state: &str) {
+        let sql =
+            format!("SELECT COUNT(*) FROM performance_schema.threads WHERE PROCESSLIST_STATE = '{state}'");
+        for _ in 0..200 {
+            if self.0.query_first(&sql).await.unwrap() > Some(0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("nobody is in this state: {state}");
+    }
+
     /// Commits at once, without waiting for anybody. Needs every right.
     pub(crate) async fn insert_unwaiting(&mut self) -> Result<()> {
         self.0
