@@ -316,6 +316,10 @@ pub const ALL: &[Story] = &[
         rows_network::cut_from_replicas,
     ),
     long(
+        "nobody reaches anybody else: nothing is acknowledged until somebody does",
+        rows_network::cut_from_everybody,
+    ),
+    long(
         "replicas that do not hear the primary, first one, then both: another takes over",
         rows_network::cut_one_way,
     ),

@@ -4,17 +4,23 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ground::faults::Injected;
 use ground::faults::net::Direction;
 
 use super::endurance::under_load;
 use super::rows_members::{MYSQL_PORT, port_cut};
-use super::rows_writes::{SOME, lost_behind, lost_while_commits_wait, recorded_epoch, replicas, says};
+use super::rows_writes::{
+    SOME, lost_behind, lost_while_commits_wait, recorded_epoch, replicas, says, unheard,
+};
 use crate::cluster::{Cluster, is_said, member_of};
 use crate::load::Load;
 use crate::stage::{Stage, claim};
 
 /// Within the time in which replicas may come back to their primary.
 const STILL: Duration = Duration::from_secs(4);
+
+/// Longer than it takes until another is tried, who cannot be followed either.
+const STILL_AFTER_ANOTHER: Duration = Duration::from_secs(20);
 
 /// Replicas give a connection up after ten seconds and try again; that they are silent is seen a little later.
 const IN_HASTE_MS: u64 = 6_000;
@@ -68,6 +74,41 @@ pub(super) fn cut_from_replicas(stage: &Stage) -> Result<String> {
         let told = succeeded(stage, &cluster, epoch, &told)?;
         Ok(format!(
             "port {MYSQL_PORT} cut between primary and replicas: {told}"
+        ))
+    })
+}
+
+/// Row 5 at its worst: no member reaches another one; the operator and clients reach everybody.
+pub(super) fn cut_from_everybody(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "everybody-cut",
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let epoch = cluster.epoch(stage)?;
+        let members: Vec<String> = cluster.members().collect();
+        let mut cuts = Vec::new();
+        for source in &members {
+            for replica in members.iter().filter(|replica| *replica != source) {
+                cuts.push(unheard(stage, &cluster, source, replica)?);
+            }
+        }
+        load.stands_still(STILL_AFTER_ANOTHER)?;
+        let object = cluster.get(stage)?;
+        claim(
+            is_said(&object, "PrimaryAvailable", "False") && recorded_epoch(stage, &cluster)? > epoch,
+            format!("another was tried, in vain: {}", object["status"]),
+        )?;
+        let state = object["status"]["state"].as_str().unwrap_or_default().to_owned();
+        cuts.into_iter().try_for_each(Injected::heal)?;
+        let again = load.acknowledges(2 * SOME)?;
+        cluster.wait_healthy(stage)?;
+        Ok(format!(
+            "port {MYSQL_PORT} cut between all members: {state}, nothing acknowledged for {} s, in which another was tried in vain; \
+             {} writes within {:.1} s of the end of it",
+            STILL_AFTER_ANOTHER.as_secs(),
+            2 * SOME,
+            again.as_secs_f64()
         ))
     })
 }

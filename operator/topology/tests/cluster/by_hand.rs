@@ -37,7 +37,7 @@ fn who_is_named_by_a_person_leads_and_loses_no_more_than_was_said() {
     seeds::each(
         "who_is_named_by_a_person_leads_and_loses_no_more_than_was_said",
         1_000,
-        &[],
+        &[15_568, 41_066, 59_094, 98_434],
         |seed| {
             let mut dice = Dice::new(40_000 + seed);
             let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });

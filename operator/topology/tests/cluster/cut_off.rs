@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+/// Rounds until another leads, when controllers have ceased to be restarted: failovers that follow each other wait.
+const AFTER_THE_LAST: u32 = 300;
+
 /// Nobody of one side hears anybody of the other.
 pub(super) fn part(sim: &mut Sim, one: &BTreeSet<String>) {
     let names = sim.names();
@@ -32,7 +35,7 @@ fn another_takes_over_from_a_primary_that_its_replicas_cannot_reach() {
     seeds::each(
         "another_takes_over_from_a_primary_that_its_replicas_cannot_reach",
         500,
-        &[],
+        &[7_881, 12_497, 26_896],
         |seed| {
             let mut dice = Dice::new(50_000 + seed);
             let mut sim = Sim::new(if seed % 2 == 0 { 3 } else { 5 });
@@ -54,9 +57,14 @@ fn another_takes_over_from_a_primary_that_its_replicas_cannot_reach() {
                     sim.restart_controller();
                 }
             });
-            let after = sim.record.clone().unwrap();
-            assert!(!side.contains(&after.primary), "{side:?} {after:#?}");
             // Who has just begun to look may take it for lost at once, and choose it once more.
+            let mut rounds = 0;
+            while side.contains(&sim.record.as_ref().unwrap().primary) || !is_open(&sim) {
+                rounds += 1;
+                assert!(rounds < AFTER_THE_LAST, "{side:?} {:#?}", sim.record);
+                keep_busy(&mut sim, &mut dice, 1, no_trouble);
+            }
+            let after = sim.record.clone().unwrap();
             assert!(after.term.epoch > before.term.epoch);
             assert!(is_open(&sim) && after.left_out.is_empty(), "{:#?}", sim.last);
             heal(&mut sim);
