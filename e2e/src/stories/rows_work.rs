@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::care::inside;
 use super::endurance::under_load;
 use super::rows_members::says;
+use super::rows_writes::at;
 use super::switchover::Asked;
 use crate::cluster::{self, Cluster, condition, is_said};
 use crate::harm::Harm;
@@ -39,8 +40,7 @@ fn wide(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
 
 /// Which columns the table has, and what is in it, as a member sees them.
 fn seen(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
-    let mut login = cluster.login(stage, "primary")?;
-    login.host = cluster.address(stage, member)?;
+    let login = at(stage, cluster, member)?;
     let columns = "SELECT GROUP_CONCAT(COLUMN_NAME ORDER BY ORDINAL_POSITION) FROM information_schema.COLUMNS WHERE TABLE_NAME = \
                    'wide' AND TABLE_SCHEMA = DATABASE(); CHECKSUM TABLE wide; SELECT COUNT(*) FROM wide";
     cluster::query(stage, &login, columns)
@@ -327,8 +327,7 @@ fn applies_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result
 
 /// What a Switchover says that is asked for just after a commit that the target cannot apply.
 fn asked_while_locked(stage: &Stage, cluster: &Cluster<'_>, target: &str, attempt: u32) -> Result<Value> {
-    let mut reader = cluster.login(stage, "primary")?;
-    reader.host = cluster.address(stage, target)?;
+    let reader = at(stage, cluster, target)?;
     let held = format!("LOCK TABLES wide READ; SELECT SLEEP({LOCKED_S})");
     let seen = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE \"SELECT SLEEP%\"";
     std::thread::scope(|scope| {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::restarts;
-use super::scene::{Running, Scene, everything, is_near, lacks};
+use super::scene::{Running, Scene, is_near, lacks};
 use crate::assignment::Role;
 use crate::decision::{Hindrance, Occasion, Reason, Refusal, Unfit, Wait};
 use crate::observed::{HANDOVER_LIMIT_MS, Timestamp};
@@ -23,7 +23,7 @@ pub(super) fn under_way(scene: &Scene<'_>, to: &str) -> Option<(Record, Reason)>
     let target = scene.counted(to).filter(|at| !is_to_copy(*at));
     // What is received and not applied would be applied while nobody leads; until the role moves it can be taken back.
     if let Some((primary, target)) = retired(scene).zip(target)
-        && primary.server.executed == everything(target.server)
+        && primary.server.executed == target.server.executed
         && target.server.received.is_subset(&target.server.executed)
     {
         let mut record = scene.record.next_epoch();

@@ -88,6 +88,11 @@ impl Node {
     fn is_up(&self) -> bool {
         self.has_pod && !self.is_off && self.down == 0 && self.hung_ms.is_none()
     }
+
+    fn is_told_to_lead(&self) -> bool {
+        let order = self.order.as_ref();
+        order.is_some_and(|order| matches!(order.role, Role::Primary { .. }))
+    }
 }
 
 pub(crate) struct Sim {
@@ -315,8 +320,7 @@ impl Sim {
             node.down = node.down.saturating_sub(1);
             node.hung_ms = node.hung_ms.map(|hung_ms| hung_ms + 500);
             node.stalled_ms = node.stalled_ms.map(|stalled_ms| stalled_ms + 500);
-            let leads = |order: &Assignment| matches!(order.role, Role::Primary { .. });
-            if node.hung_ms.is_some() && !node.order.as_ref().is_some_and(leads) {
+            if node.hung_ms.is_some() && !node.is_told_to_lead() {
                 // An agent kills what is in the way of another primary.
                 node.hung_ms = None;
                 self.crash(name, 4);

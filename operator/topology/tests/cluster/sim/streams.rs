@@ -100,8 +100,6 @@ impl Sim {
             let sets: Vec<&GtidSet> = others.map(|other| &self.nodes[other].server.received).collect();
             let is_acknowledged =
                 |gtid: &Gtid| sets.iter().filter(|set| set.contains(gtid)).count() >= usize::from(wait_for);
-            let order = self.nodes[name].order.as_ref();
-            let leads = order.is_some_and(|order| matches!(order.role, Role::Primary { .. }));
             let mut now = server.clone();
             if let Some((proof, gtid)) = &server.proof_begun
                 && is_acknowledged(gtid)
@@ -109,7 +107,7 @@ impl Sim {
                 now.proved = Some(*proof);
                 now.proof_begun = None;
                 // It is the agent that opens: not once it has other orders.
-                now.is_open |= leads;
+                now.is_open |= self.nodes[name].is_told_to_lead();
             }
             if now.is_open {
                 // At least none, one, two, ... of them have it, one set after the other.
