@@ -7,6 +7,7 @@ use anyhow::Result;
 use ground::faults::Fault;
 
 use super::birth::kill_controllers;
+use super::rows_writes::at;
 use crate::cluster::{Cluster, condition, is_said, member_of};
 use crate::load::{self, Load};
 use crate::operator;
@@ -205,8 +206,7 @@ pub(super) fn lagging(stage: &Stage) -> Result<String> {
     cluster.query(stage, "primary", "CREATE TABLE held (id INT PRIMARY KEY)")?;
     let load = Load::at_most(stage, &cluster, Some(100))?;
     let replica = cluster.replica(stage)?;
-    let mut login = cluster.login(stage, "replicas")?;
-    login.host = cluster.address(stage, &replica)?;
+    let login = at(stage, &cluster, &replica)?;
     let lock = format!("LOCK TABLES held READ; SELECT SLEEP({LOCKED_SECONDS})");
     let named = std::thread::scope(|scope| -> Result<Duration> {
         let held = scope.spawn(|| crate::cluster::query(stage, &login, &lock));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::endurance::under_load;
 use super::rows_members::{refusal, says};
+use super::rows_writes::at;
 use crate::cluster::{self, Cluster};
 use crate::gate::Gate;
 use crate::load::Load;
@@ -56,8 +57,7 @@ fn services_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     load.stands_still(HELD_BACK)?;
     claim(slice(stage, cluster)? == leads, "the Service is as it was")?;
     let state = cluster.get(stage)?["status"]["state"].to_string();
-    let mut direct = cluster.login(stage, "primary")?;
-    direct.host = cluster.address(stage, &after)?;
+    let direct = at(stage, cluster, &after)?;
     let made = "CREATE TABLE direct (id INT PRIMARY KEY); INSERT INTO direct VALUES (1)";
     cluster::query(stage, &direct, made).with_context(|| format!("{after} is open, whoever is led there"))?;
     let refused = cluster.query(stage, "primary", "INSERT INTO direct VALUES (2)");
