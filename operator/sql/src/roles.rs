@@ -37,13 +37,28 @@ pub async fn set_read_only(session: &mut Session, is_on: bool, deadline: Deadlin
     session.run("set read only", &sql, deadline).await.map(|_| ())
 }
 
+/// How a statement of `read_only_sql` begins, and none of anybody else.
+const READ_ONLY_SQL: &str = "SET SESSION lock_wait_timeout = ";
+
 /// Whole seconds, at least one: rounded down, so that the server's answer is there before ours.
 fn read_only_sql(name: &str, is_on: bool, deadline: Deadline) -> String {
     let seconds = deadline.left().as_secs().max(1);
-    format!(
-        "SET SESSION lock_wait_timeout = {seconds}, GLOBAL {name} = {}",
-        u8::from(is_on)
-    )
+    format!("{READ_ONLY_SQL}{seconds}, GLOBAL {name} = {}", u8::from(is_on))
+}
+
+/// Who gave up setting read-only and went left a statement that still waits in the server, and all
+/// writes behind it: ends those. Returns how many there were.
+pub async fn end_abandoned_read_only(session: &mut Session, deadline: Deadline) -> Result<u64, Error> {
+    let doing = "end what was given up of becoming read-only";
+    let sql = format!(
+        "SELECT PROCESSLIST_ID AS id FROM performance_schema.threads \
+         WHERE PROCESSLIST_INFO LIKE '{READ_ONLY_SQL}%' AND PROCESSLIST_ID <> CONNECTION_ID()"
+    );
+    let mut ended = 0;
+    for row in session.rows(doing, &sql, deadline).await? {
+        ended += u64::from(kill(session, doing, row.parse("id")?, deadline).await?);
+    }
+    Ok(ended)
 }
 
 /// A connection from outside, ours excepted.

@@ -143,8 +143,7 @@ impl Tools {
             Step::AwaitApplied => return Ok(await_applied(session).await?),
             Step::ForgetSource => return Ok(forget_source(session).await?),
             Step::WaitFor(count) => replication::wait_for_replicas(session, *count, deadline).await?,
-            // It leaves `read_only` on. Setting that would wait for whatever held up a close that is taken back.
-            Step::AllowOwnWrites => roles::set_super_read_only(session, false, deadline).await?,
+            Step::AllowOwnWrites => allow_own_writes(session, deadline).await?,
             Step::Open => {
                 roles::set_read_only(session, false, deadline).await?;
                 roles::set_offline(session, false, deadline).await?;
@@ -304,6 +303,15 @@ async fn put_back(session: &mut Session, wrong: &[Wrong]) -> Result<(), sql::Err
         }
     }
     failed
+}
+
+/// Leaves `read_only` on: setting that would wait for whatever held up a close that is taken back.
+async fn allow_own_writes(session: &mut Session, deadline: Deadline) -> Result<(), sql::Error> {
+    let ended = roles::end_abandoned_read_only(session, deadline).await?;
+    if ended > 0 {
+        tracing::info!(ended, "a close that was given up held up all writes");
+    }
+    roles::set_super_read_only(session, false, deadline).await
 }
 
 async fn await_applied(session: &mut Session) -> Result<Done, sql::Error> {

@@ -78,6 +78,7 @@ async fn read_only_and_offline(pair: &mut Pair, waiter: tokio::task::JoinHandle<
         (seen.flag(Setting::ReadOnly), seen.flag(Setting::SuperReadOnly)),
         (Some(false), Some(false))
     );
+    nobody_is_left_closing(&mut pair.first, agent(&pair.primary).await).await;
     // Offline mode returns at once, and the waiter gets an error, never an OK.
     let began = Instant::now();
     roles::set_offline(&mut pair.first, true, within(2))
@@ -96,6 +97,40 @@ async fn read_only_and_offline(pair: &mut Pair, waiter: tokio::task::JoinHandle<
     let facts = status::read(&mut again, within(5)).await.unwrap();
     assert_eq!(facts.semi_sync_source.unwrap().unacked_transactions, 0);
     offline_and_replicas(pair, &mut again).await;
+}
+
+/// Whoever gives up and goes leaves a statement that waits on, and all writes behind it.
+async fn nobody_is_left_closing(session: &mut Session, mut closer: Session) {
+    let closing = tokio::spawn(async move {
+        roles::set_super_read_only(&mut closer, true, within(60))
+            .await
+            .err()
+    });
+    until_closing(session, true).await;
+    closing.abort();
+    assert!(closing.await.unwrap_err().is_cancelled());
+    assert_eq!(
+        roles::end_abandoned_read_only(session, within(5)).await.unwrap(),
+        1
+    );
+    until_closing(session, false).await;
+    let seen = settings::read(session, within(5)).await.unwrap();
+    assert_eq!(seen.flag(Setting::SuperReadOnly), Some(false));
+}
+
+async fn until_closing(session: &mut Session, is_wanted: bool) {
+    let waits = |client: &roles::Client| client.state.as_deref() == Some("Waiting for global read lock");
+    let began = Instant::now();
+    while roles::clients(session, within(5))
+        .await
+        .unwrap()
+        .iter()
+        .any(waits)
+        != is_wanted
+    {
+        assert!(began.elapsed() < Duration::from_secs(20), "not yet: {is_wanted}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A replica whose user may not administer connections loses its source when that goes offline, and
