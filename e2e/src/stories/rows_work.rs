@@ -12,7 +12,7 @@ use super::endurance::under_load;
 use super::rows_members::says;
 use super::rows_writes::at;
 use super::switchover::Asked;
-use crate::cluster::{self, Cluster, condition, is_said};
+use crate::cluster::{self, Cluster, Login, condition, is_said};
 use crate::harm::Harm;
 use crate::load::Load;
 use crate::stage::{Stage, claim, wait_until};
@@ -30,12 +30,16 @@ const ATTEMPTS: u32 = 5;
 fn wide(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
     let made = "CREATE TABLE wide (id INT PRIMARY KEY AUTO_INCREMENT, body CHAR(100) NOT NULL)";
     cluster.query(stage, "primary", made)?;
-    let filled = format!(
-        "SET SESSION cte_max_recursion_depth = {ROWS}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 \
-         UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT REPEAT(CHAR(64 + i % 26), 100) FROM n"
-    );
-    cluster.query(stage, "primary", &filled)?;
+    cluster.query(stage, "primary", &filled(ROWS, "REPEAT(CHAR(64 + i % 26), 100)"))?;
     cluster.wait_healthy(stage).map(drop)
+}
+
+/// Writes so many rows in one statement; `i` numbers them.
+fn filled(rows: u32, body: &str) -> String {
+    format!(
+        "SET SESSION cte_max_recursion_depth = {rows}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 \
+         UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT {body} FROM n"
+    )
 }
 
 /// Which columns the table has, and what is in it, as a member sees them.
@@ -60,11 +64,12 @@ fn all_have(stage: &Stage, cluster: &Cluster<'_>, columns: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_under_way(stage: &Stage, cluster: &Cluster<'_>, like: &str) -> Result<bool> {
+/// Whether a client of the same user, on the same server, is at work at this.
+fn is_under_way(stage: &Stage, login: &Login, like: &str) -> Result<bool> {
     let list = format!(
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE '{like}' AND INFO NOT LIKE '%PROCESSLIST%'"
     );
-    Ok(cluster.query(stage, "primary", &list)? == "1")
+    Ok(cluster::query(stage, login, &list)? == "1")
 }
 
 /// Rows 42, 30 and 36, in this order, on one table.
@@ -92,11 +97,11 @@ fn killed_in_the_middle(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -
     let answers = std::thread::scope(|scope| -> Result<_> {
         let large = scope.spawn(|| cluster::query(stage, &login, &large));
         wait_until("a large transaction is under way", UNDER_WAY_WITHIN, || {
-            is_under_way(stage, cluster, "CREATE TABLE wider%")
+            is_under_way(stage, &login, "CREATE TABLE wider%")
         })?;
         let change = scope.spawn(|| cluster::query(stage, &login, change));
         wait_until("the schema change is under way", UNDER_WAY_WITHIN, || {
-            is_under_way(stage, cluster, "ALTER TABLE wide%")
+            is_under_way(stage, &login, "ALTER TABLE wide%")
         })?;
         stage.kill(cluster.namespace, &before, "mysqld")?;
         Ok([large, change].map(|client| client.join().is_ok_and(|answer| answer.is_ok())))
@@ -219,26 +224,22 @@ pub(super) fn long_transaction(stage: &Stage) -> Result<String> {
     })
 }
 
-/// Asked for while a client does what the harm says, once that is under way: what the Switchover says, and whether
-/// the client was told that all is done.
+/// Asked for while a client is at work at something: what the Switchover says, and whether the client was told that
+/// all is done.
 fn asked_during(
-    stage: &Stage,
-    cluster: &Cluster<'_>,
-    statement: &str,
+    (stage, client, statement): (&Stage, &Login, &str),
     is_time: impl Fn() -> Result<bool>,
-    asked: (&str, &str, &str),
+    ask: impl FnOnce() -> Result<Value>,
 ) -> Result<(Value, bool)> {
-    let login = cluster.login(stage, "primary")?;
-    let (name, spec, until) = asked;
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| cluster::query(stage, &login, statement));
-        wait_until("the transaction is under way", UNDER_WAY_WITHIN, || {
+        let client = scope.spawn(|| cluster::query(stage, client, statement));
+        wait_until("the client is at work", UNDER_WAY_WITHIN, || {
             Ok(client.is_finished() || is_time()?)
         })?;
         if client.is_finished() {
             bail!("the client ended before it was seen at work: {:?}", client.join());
         }
-        let object = Asked::create(stage, cluster, name, spec)?.wait(until)?;
+        let object = ask()?;
         Ok((object, client.join().is_ok_and(|answer| answer.is_ok())))
     })
 }
@@ -247,17 +248,18 @@ fn taken_back(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<S
     let before = (cluster.primary(stage)?, cluster.epoch(stage)?);
     // It sleeps at its last row: all others are to be taken out again.
     let rows = 3 * ROWS;
-    let held = format!(
-        "SET SESSION cte_max_recursion_depth = {rows}; INSERT INTO wide (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL \
-         SELECT i + 1 FROM n WHERE i < {rows}) SELECT IF(i = {rows}, SLEEP({HELD_S}), REPEAT('x', 100)) FROM n"
+    let held = filled(
+        rows,
+        &format!("IF(i = {rows}, SLEEP({HELD_S}), REPEAT('x', 100))"),
     );
     let modified = "SELECT IFNULL(MAX(trx_rows_modified), 0) FROM information_schema.INNODB_TRX";
     let is_large = || -> Result<bool> {
         let written: u32 = inside(stage, cluster, &before.0, modified)?.parse()?;
         Ok(written >= rows - 1)
     };
-    let asked = ("hasty", ", budgetSeconds: 1", "Stalled");
-    let (object, is_done) = asked_during(stage, cluster, &held, is_large, asked)?;
+    let login = cluster.login(stage, "primary")?;
+    let ask = || Asked::create(stage, cluster, "hasty", ", budgetSeconds: 1")?.wait("Stalled");
+    let (object, is_done) = asked_during((stage, &login, &held), is_large, ask)?;
     claim(
         !is_done,
         format!(
@@ -286,8 +288,10 @@ fn taken_back(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<S
 fn open_for_long(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result<String> {
     let before = cluster.primary(stage)?;
     let held = format!("BEGIN; UPDATE wide SET body = 'changed' WHERE id < 1000; SELECT SLEEP({HELD_S})");
-    let is_open = || is_under_way(stage, cluster, "SELECT SLEEP%");
-    let (object, is_done) = asked_during(stage, cluster, &held, is_open, ("calm", "", "Ready"))?;
+    let login = cluster.login(stage, "primary")?;
+    let is_open = || is_under_way(stage, &login, "SELECT SLEEP%");
+    let ask = || Asked::create(stage, cluster, "calm", "")?.wait("Ready");
+    let (object, is_done) = asked_during((stage, &login, &held), is_open, ask)?;
     claim(!is_done, "the client of the open transaction was cut off")?;
     let after = cluster.primary(stage)?;
     claim(after != before, format!("it is done: {}", object["status"]))?;
@@ -329,21 +333,16 @@ fn applies_late(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result
 fn asked_while_locked(stage: &Stage, cluster: &Cluster<'_>, target: &str, attempt: u32) -> Result<Value> {
     let reader = at(stage, cluster, target)?;
     let held = format!("LOCK TABLES wide READ; SELECT SLEEP({LOCKED_S})");
-    let seen = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE \"SELECT SLEEP%\"";
-    std::thread::scope(|scope| {
-        let holder = scope.spawn(|| cluster::query(stage, &reader, &held));
-        wait_until("the table is locked", UNDER_WAY_WITHIN, || {
-            Ok(holder.is_finished() || inside(stage, cluster, target, seen)? == "1")
-        })?;
+    let is_locked = || is_under_way(stage, &reader, "SELECT SLEEP%");
+    let ask = || {
         let change = format!("UPDATE wide SET body = 'late {attempt}' WHERE id = 1");
         cluster.query(stage, "primary", &change)?;
         let spec = format!(", target: {target}, budgetSeconds: 1, deadlineSeconds: 2");
-        let object = Asked::create(stage, cluster, &format!("late-{attempt}"), &spec)?.wait("Stalled")?;
-        match holder.join() {
-            Ok(Ok(_)) => Ok(object),
-            other => bail!("the reader of {target} was not left alone: {other:?}"),
-        }
-    })
+        Asked::create(stage, cluster, &format!("late-{attempt}"), &spec)?.wait("Stalled")
+    };
+    let (object, is_done) = asked_during((stage, &reader, &held), is_locked, ask)?;
+    claim(is_done, format!("the reader of {target} was left alone"))?;
+    Ok(object)
 }
 
 /// Row 44: the first replica's Pod is being made anew when the primary dies, by its mysqld, then by its node.
