@@ -10,7 +10,7 @@ use topology::assignment::{Assignment, Role};
 use topology::term::Term;
 
 use super::run::Task;
-use super::{Agent, Event};
+use super::{Agent, Event, pace};
 use crate::member::steps;
 use crate::promise::{self, Promise};
 use crate::rejoin;
@@ -141,6 +141,7 @@ impl Agent {
         let is_handing = (assignment.record.as_ref()).is_some_and(|record| record.handing_to.is_some());
         self.hurried_until = is_handing.then(|| Instant::now() + HURRIED);
         self.is_hurried.store(is_handing, Ordering::Relaxed);
+        let is_news = (self.promise.assignment()).is_none_or(|old| pace::may_help(old, &assignment));
         self.promise.replace(assignment, data_epoch);
         self.steps.reset();
         self.told.begin_anew();
@@ -163,7 +164,7 @@ impl Agent {
         if newest.is_some_and(|newest| rejoin::demotion(newest).is_some()) {
             self.setup.is_outdated.store(true, Ordering::Relaxed);
         }
-        if matches!(self.phase, super::Phase::Waiting(_)) {
+        if is_news && matches!(self.phase, super::Phase::Waiting(_)) {
             self.phase = super::Phase::Waiting(Instant::now());
         }
     }

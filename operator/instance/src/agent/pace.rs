@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use kit::backoff::Policy;
+use topology::assignment::{Assignment, Server};
 
 use crate::member::steps::Step;
 
@@ -70,6 +71,18 @@ impl Pace {
     }
 }
 
+/// Whether mysqld may now start, or stay, where it did not: what it may be restarted for is no help.
+pub(crate) fn may_help(old: &Assignment, new: &Assignment) -> bool {
+    let of = |assignment: &Assignment| Assignment {
+        server: Server {
+            may_restart: false,
+            ..assignment.server.clone()
+        },
+        ..assignment.clone()
+    };
+    of(old) != of(new)
+}
+
 /// Steps that can fail without an error, and would be taken for ever.
 pub(crate) fn is_paced(step: &Step) -> bool {
     matches!(
@@ -101,6 +114,10 @@ pub(crate) fn allowed(steps: Vec<Step>, may: bool) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use topology::assignment::Role;
+
     use super::*;
 
     #[test]
@@ -119,6 +136,28 @@ mod tests {
         assert_eq!(pace.next(later), later + Duration::from_millis(250));
         pace.reset();
         assert!(pace.may(start));
+    }
+
+    #[test]
+    fn a_start_waits_unless_the_orders_may_help() {
+        let server = |memory_bytes, may_restart| Server {
+            server_id: 1,
+            memory_bytes,
+            is_tls_required: true,
+            parameters: BTreeMap::new(),
+            may_restart,
+        };
+        let orders = |role, server| Assignment {
+            member: "db-0".into(),
+            record: None,
+            role,
+            server,
+        };
+        let old = orders(Role::Hold, server(1, false));
+        assert!(!may_help(&old, &old.clone()));
+        assert!(!may_help(&old, &orders(Role::Hold, server(1, true))));
+        assert!(may_help(&old, &orders(Role::Hold, server(2, false))));
+        assert!(may_help(&old, &orders(Role::Found, server(1, false))));
     }
 
     #[test]

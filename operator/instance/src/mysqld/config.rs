@@ -76,6 +76,12 @@ fn chosen(memory_bytes: u64) -> Vec<(&'static str, String)> {
             "temptable_max_ram",
             (memory_bytes / 16).clamp(16 * MIB, 1_024 * MIB).to_string(),
         ),
+        // What a replica has read of a large transaction and not applied yet. A larger event still goes alone. With the
+        // default, and 768 MiB, mysqld was killed for want of memory again and again over one transaction of 300 MB.
+        (
+            "replica_pending_jobs_size_max",
+            (memory_bytes / 32).clamp(16 * MIB, 128 * MIB).to_string(),
+        ),
     ];
     if is_small {
         // Together some 150 MiB less, of which half is never looked at.
@@ -109,12 +115,12 @@ fn chosen(memory_bytes: u64) -> Vec<(&'static str, String)> {
     options
 }
 
-/// The rest of mysqld needs some 200 MiB, and more with every connection.
+/// The rest of mysqld needs some 350 MiB while it applies a large transaction, and more with every connection.
 fn pool_bytes(memory_bytes: u64) -> u64 {
     if memory_bytes == 0 {
         return 128 * MIB;
     }
-    let rest = (memory_bytes / 100 * 35).clamp(384 * MIB, 4_096 * MIB);
+    let rest = (memory_bytes / 100 * 35).clamp(448 * MIB, 4_096 * MIB);
     let pool = memory_bytes.saturating_sub(rest) / (16 * MIB) * (16 * MIB);
     pool.max(64 * MIB)
 }
