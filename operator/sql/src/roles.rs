@@ -37,7 +37,7 @@ pub async fn set_read_only(session: &mut Session, is_on: bool, deadline: Deadlin
     session.run("set read only", &sql, deadline).await.map(|_| ())
 }
 
-/// How a statement of `read_only_sql` begins, and none of anybody else.
+/// How a statement of `read_only_sql` begins.
 const READ_ONLY_SQL: &str = "SET SESSION lock_wait_timeout = ";
 
 /// Whole seconds, at least one: rounded down, so that the server's answer is there before ours.
@@ -47,12 +47,13 @@ fn read_only_sql(name: &str, is_on: bool, deadline: Deadline) -> String {
 }
 
 /// Who gave up setting read-only and went left a statement that still waits in the server, and all
-/// writes behind it: ends those. Returns how many there were.
+/// writes behind it: ends those of the same user. Returns how many there were.
 pub async fn end_abandoned_read_only(session: &mut Session, deadline: Deadline) -> Result<u64, Error> {
     let doing = "end what was given up of becoming read-only";
     let sql = format!(
         "SELECT PROCESSLIST_ID AS id FROM performance_schema.threads \
-         WHERE PROCESSLIST_INFO LIKE '{READ_ONLY_SQL}%' AND PROCESSLIST_ID <> CONNECTION_ID()"
+         WHERE PROCESSLIST_INFO LIKE '{READ_ONLY_SQL}%' AND PROCESSLIST_ID <> CONNECTION_ID() \
+         AND PROCESSLIST_USER = SUBSTRING_INDEX(USER(), '@', 1)"
     );
     let mut ended = 0;
     for row in session.rows(doing, &sql, deadline).await? {

@@ -71,7 +71,7 @@ impl Pace {
     }
 }
 
-/// Whether mysqld may now start, or stay, where it did not: what it may be restarted for is no help.
+/// Whether mysqld may start now, or run for longer, where it did not. That it may be restarted is no help.
 pub(crate) fn may_help(old: &Assignment, new: &Assignment) -> bool {
     let of = |assignment: &Assignment| Assignment {
         server: Server {
