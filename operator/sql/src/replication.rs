@@ -231,6 +231,16 @@ pub async fn kill_workers(session: &mut Session, deadline: Deadline) -> Result<u
     let sql = "SELECT t.PROCESSLIST_ID AS id FROM performance_schema.threads t \
          JOIN performance_schema.replication_applier_status_by_worker w USING (THREAD_ID) \
          WHERE t.PROCESSLIST_ID IS NOT NULL";
+    kill_each(session, doing, sql, deadline).await
+}
+
+/// Every session whose `id` is found so. Returns how many there were.
+pub(crate) async fn kill_each(
+    session: &mut Session,
+    doing: &'static str,
+    sql: &str,
+    deadline: Deadline,
+) -> Result<u64, Error> {
     let rows = session.rows(doing, sql, deadline).await?;
     let mut killed = 0;
     for row in rows {

@@ -1,7 +1,7 @@
 //! What a server lets clients do: offline, read-only, and who is connected.
 //! Must not decide which role a server has.
 
-use crate::replication::kill;
+use crate::replication::{kill, kill_each};
 use crate::row::Row;
 use crate::{Deadline, Error, Session};
 
@@ -55,11 +55,7 @@ pub async fn end_abandoned_read_only(session: &mut Session, deadline: Deadline) 
          WHERE PROCESSLIST_INFO LIKE '{READ_ONLY_SQL}%' AND PROCESSLIST_ID <> CONNECTION_ID() \
          AND PROCESSLIST_USER = SUBSTRING_INDEX(USER(), '@', 1)"
     );
-    let mut ended = 0;
-    for row in session.rows(doing, &sql, deadline).await? {
-        ended += u64::from(kill(session, doing, row.parse("id")?, deadline).await?);
-    }
-    Ok(ended)
+    kill_each(session, doing, &sql, deadline).await
 }
 
 /// A connection from outside, ours excepted.

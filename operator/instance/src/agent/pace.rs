@@ -73,14 +73,14 @@ impl Pace {
 
 /// Whether mysqld may start now, or run for longer, where it did not. That it may be restarted is no help.
 pub(crate) fn may_help(old: &Assignment, new: &Assignment) -> bool {
-    let of = |assignment: &Assignment| Assignment {
+    let old = Assignment {
         server: Server {
-            may_restart: false,
-            ..assignment.server.clone()
+            may_restart: new.server.may_restart,
+            ..old.server.clone()
         },
-        ..assignment.clone()
+        ..old.clone()
     };
-    of(old) != of(new)
+    old != *new
 }
 
 /// Steps that can fail without an error, and would be taken for ever.
