@@ -3,22 +3,35 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
+use kit::backoff::Policy;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Client, Resource};
 use objects::names::{LABEL_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::cluster_loop::jitter;
 use crate::context::Context;
 use crate::dispatch::Changes;
 use crate::metrics::Failure;
+
+/// Nobody fails over by caches that are not filled, so half a minute, which others wait by then, is too long.
+const AGAIN: Policy = Policy {
+    first: Duration::from_millis(500),
+    limit: Duration::from_secs(2),
+};
+/// A watch that holds for so long has nothing to do with how it broke before.
+const CALM: Duration = Duration::from_secs(30);
 
 /// Which namespaces are looked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +101,7 @@ fn ours<K>(
     K: Sync + 'static,
 {
     for api in scope.apis::<DeserializeGuard<K>>(&context.clients.patient) {
-        let events = watcher(api, Config::default()).default_backoff();
+        let events = watcher(api, Config::default()).backoff(Again::default());
         let events = events.filter_map(|event| future::ready(readable(event)));
         feed(tasks, context, changes, cache, events);
     }
@@ -116,7 +129,7 @@ fn children<K>(
 {
     let selector = format!("{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_CLUSTER}");
     for api in scope.apis::<K>(&context.clients.patient) {
-        let events = watcher(api, Config::default().labels(&selector)).default_backoff();
+        let events = watcher(api, Config::default().labels(&selector)).backoff(Again::default());
         feed(tasks, context, changes, cache, events);
     }
 }
@@ -138,6 +151,31 @@ fn feed<K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static>(
         };
         cache.feed(events, |key| changes.saw(key), failed).await;
     });
+}
+
+/// When a watch that broke is begun anew.
+#[derive(Default)]
+struct Again {
+    failures: u32,
+    last: Option<Instant>,
+}
+
+impl Iterator for Again {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.last.is_some_and(|last| last.elapsed() > CALM) {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.last = Some(Instant::now());
+        Some(AGAIN.delay(self.failures, jitter()))
+    }
+}
+
+impl Backoff for Again {
+    /// Asked for as each list begins, also one that fails: only time counts.
+    fn reset(&mut self) {}
 }
 
 /// Who set which field when: half of an object, and nothing to us.
@@ -170,4 +208,26 @@ fn readable<K: Resource<DynamicType = ()> + Clone>(
         Event::InitDone => Event::InitDone,
     };
     Some(Ok(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As long as it breaks it is begun anew every two seconds at the latest; after a calm time soon again.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_breaks_is_begun_anew_soon() {
+        let mut again = Again::default();
+        let first = |wait: Duration| wait >= AGAIN.first / 2 && wait <= AGAIN.first;
+        assert!(again.next().is_some_and(first));
+        for _ in 0..100 {
+            again.reset();
+            let wait = again.next().unwrap();
+            assert!(wait <= AGAIN.limit, "{wait:?}");
+            tokio::time::advance(wait).await;
+        }
+        assert!(again.next().is_some_and(|wait| wait >= AGAIN.limit / 2));
+        tokio::time::advance(CALM + Duration::from_secs(1)).await;
+        assert!(again.next().is_some_and(first));
+    }
 }
