@@ -1,4 +1,4 @@
-//! What may befall a cluster's primary, by name: done to a real member of a real cluster.
+//! What may befall a member of a cluster, most of it a primary, by name: done to a real member of a real cluster.
 //! Must not judge what comes of it.
 
 use std::time::Duration;
@@ -80,33 +80,37 @@ impl Harm {
         }
     }
 
-    /// Does it. What is left to heal is handed over, and healed at the latest when it is dropped.
+    /// Does it to the primary.
     pub fn befall(self, stage: &Stage, cluster: &Cluster<'_>) -> Result<Option<Injected>> {
-        let primary = cluster.primary(stage)?;
+        self.strike(stage, cluster, &cluster.primary(stage)?)
+    }
+
+    /// Does it to this member. What is left to heal is handed over, and healed at the latest when it is dropped.
+    pub fn strike(self, stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<Option<Injected>> {
         let namespace = cluster.namespace;
         let fault = match self {
-            Self::Killed => return stage.kill(namespace, &primary, "mysqld").map(|()| None),
-            Self::Agent => return stage.kill(namespace, &primary, "holdfast").map(|()| None),
+            Self::Killed => return stage.kill(namespace, member, "mysqld").map(|()| None),
+            Self::Agent => return stage.kill(namespace, member, "holdfast").map(|()| None),
             Self::Deleted => {
-                let line = format!("delete pod {primary} -n {namespace} --wait=false");
+                let line = format!("delete pod {member} -n {namespace} --wait=false");
                 return stage.k(&line).run().map(|()| None);
             }
             Self::Switchover => {
                 let name = format!("after-{}", cluster.epoch(stage)?);
                 return cluster.ask_switchover(stage, &name, "").map(|()| None);
             }
-            Self::Sending => return kill_while_sending(stage, cluster, &primary).map(|()| None),
+            Self::Sending => return kill_while_sending(stage, cluster, member).map(|()| None),
             Self::Power => Fault::UnitDown {
-                unit: cluster.node(stage, &primary)?,
+                unit: cluster.node(stage, member)?,
             },
             Self::Cut => Fault::Net(NetFault::Cut {
-                unit: cluster.node(stage, &primary)?,
+                unit: cluster.node(stage, member)?,
                 from: vec!["all".to_owned()],
                 direction: Direction::Both,
             }),
-            Self::Frozen => Fault::pause(stage.ground()?, namespace, &primary, Some("mysqld"))?,
+            Self::Frozen => Fault::pause(stage.ground()?, namespace, member, Some("mysqld"))?,
             Self::Hung => Fault::Disk {
-                disk: Disk::of_pod(stage.ground()?, namespace, &primary, None)?,
+                disk: Disk::of_pod(stage.ground()?, namespace, member, None)?,
                 fault: DiskFault::Frozen,
             },
         };

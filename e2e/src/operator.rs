@@ -68,9 +68,13 @@ pub fn leader(stage: &Stage) -> Result<Option<String>> {
 /// The node that it leads from.
 pub fn leads_on(stage: &Stage) -> Result<String> {
     let leader = leader(stage)?.context("nobody leads")?;
-    let pod = stage.get(&format!("pod {leader} -n {NAMESPACE}"))?;
-    let node = pod["spec"]["nodeName"].as_str();
-    node.map(str::to_owned).context("the leader has no node")
+    node(stage, &leader)?.context("the leader has no node")
+}
+
+/// The node of a controller's Pod, if it has one.
+pub fn node(stage: &Stage, pod: &str) -> Result<Option<String>> {
+    let pod = stage.get(&format!("pod {pod} -n {NAMESPACE}"))?;
+    Ok(pod["spec"]["nodeName"].as_str().map(str::to_owned))
 }
 
 /// Who holds the lease: another name for each process.
@@ -105,8 +109,7 @@ pub fn on_two_nodes(stage: &Stage) -> Result<BTreeSet<String>> {
         nodes.clear();
         let pods = pods(stage)?;
         for pod in &pods {
-            let pod = stage.get(&format!("pod {pod} -n {NAMESPACE}"))?;
-            nodes.extend(pod["spec"]["nodeName"].as_str().map(str::to_owned));
+            nodes.extend(node(stage, pod)?);
         }
         if let ([one, _, ..], 1) = (pods.as_slice(), nodes.len()) {
             stage

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -20,7 +20,7 @@ const MOVED_WITHIN: Duration = Duration::from_secs(180);
 /// What a client waits for who is gone is added to the gap.
 const CONNECT_WITHIN: Duration = Duration::from_millis(250);
 /// Acknowledged writes after which the gap is over.
-const ENOUGH: usize = 100;
+pub(crate) const ENOUGH: usize = 100;
 /// After so many failovers in a row the next one waits: a new cluster is made instead.
 const FREE: u64 = 3;
 const PHASES: [&str; 6] = ["detect", "freeze", "choose", "decide", "barrier", "expose"];
@@ -103,9 +103,14 @@ impl Gap {
     }
 }
 
-fn anew_if_due(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+/// Whether its next failover would wait, since several came before it.
+pub(crate) fn is_used_up(stage: &Stage, cluster: &Cluster<'_>) -> Result<bool> {
     let record = cluster.record(stage)?.context("the cluster has no record")?;
-    if record["failovers"].as_u64().unwrap_or(0) < FREE {
+    Ok(record["failovers"].as_u64().unwrap_or(0) >= FREE)
+}
+
+fn anew_if_due(stage: &Stage, cluster: &Cluster<'_>) -> Result<()> {
+    if !is_used_up(stage, cluster)? {
         return Ok(());
     }
     cluster.remove(stage)?;
@@ -137,39 +142,6 @@ fn once(stage: &Stage, cluster: &Cluster<'_>, harm: Harm, amount: Amount) -> Res
         phases_ms,
     };
     Ok((run, told))
-}
-
-/// Faults of the primary by chance, one after the other, each judged; on a new cluster when the next one would wait.
-pub(crate) fn soak(stage: &Stage, minutes: u32, seed: u64) -> Result<()> {
-    let cluster = Cluster {
-        namespace: "bench-soak",
-        size: "8Gi",
-        more: Harm::Sending.needs(),
-        ..Cluster::default()
-    };
-    cluster.healthy(stage)?;
-    let begun = Instant::now();
-    let harms = Harm::value_variants();
-    let mut rounds = 0_u64;
-    while begun.elapsed() < Duration::from_secs(u64::from(minutes) * 60) {
-        anew_if_due(stage, &cluster)?;
-        let harm = harms[usize::try_from(mixed(seed, rounds) % harms.len() as u64)?];
-        let (run, told) = once(stage, &cluster, harm, Amount::Some)
-            .with_context(|| format!("round {rounds} of seed {seed}: {}", harm.what()))?;
-        println!("{rounds} {}: {told}; {}", harm.what(), run.told());
-        rounds += 1;
-    }
-    println!("seed {seed}: {rounds} rounds in {minutes} minutes, nothing lost, members equal after each");
-    cluster.remove(stage)
-}
-
-/// The same chance for the same seed and round (splitmix64).
-fn mixed(seed: u64, round: u64) -> u64 {
-    let step = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut mixed = seed.wrapping_add(step.wrapping_mul(round + 1));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Where the time of the last promotion went, as the status says.

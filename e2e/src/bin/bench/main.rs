@@ -5,6 +5,7 @@ mod commits;
 mod gaps;
 mod plot;
 mod sheet;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use e2e::stories::scrutiny;
 use ground::ground::Ground;
 
 use crate::gaps::Gap;
+use crate::soak::Soak;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Measures a cluster on the proving ground")]
@@ -39,13 +41,8 @@ enum What {
     },
     /// Gaps between two acknowledged writes when something befalls the primary.
     Gap(Gap),
-    /// Faults of the primary by chance, one after the other, each judged.
-    Soak {
-        #[arg(long, default_value_t = 60)]
-        minutes: u32,
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-    },
+    /// Faults by chance, several at once, of members, operator and API server, each round judged.
+    Soak(Soak),
     /// How long a commit takes, in pairs of rounds that differ in one thing.
     Commits {
         what: commits::Of,
@@ -90,7 +87,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.what {
         What::Birth { runs } => births(&stage, *runs),
         What::Gap(gap) => gap.measure(&stage),
-        What::Soak { minutes, seed } => gaps::soak(&stage, *minutes, *seed),
+        What::Soak(soak) => soak.run(&stage),
         What::Commits { what, pairs, seconds } => commits::measure(&stage, *what, *pairs, *seconds),
         What::Idle { minutes } => idle(&stage, *minutes),
         What::Plot { .. } | What::Table { .. } => Ok(()),
