@@ -51,8 +51,15 @@ pub(super) fn from_one_manifest(stage: &Stage) -> Result<String> {
         settings == "AFTER_SYNC 1 1 1 ON",
         format!("lossless settings: {settings}"),
     )?;
-    let refused = cluster.query(stage, "replicas", "REPLACE INTO first VALUES (2)");
-    claim(refused.is_err(), "a replica refuses writes")?;
+    // Until it has a replica the Service leads to the primary, and nodes follow up to a second after it is changed.
+    wait_until(
+        "a replica behind the Service, that refuses writes",
+        Duration::from_secs(10),
+        || {
+            let answer = cluster.query(stage, "replicas", "REPLACE INTO first VALUES (2)");
+            Ok(answer.is_err_and(|error| format!("{error:#}").contains("read-only")))
+        },
+    )?;
     cluster.remove(stage)?;
     Ok(format!(
         "first write after {:.1} s, Ready after {:.1} s, primary {primary}",
