@@ -193,6 +193,10 @@ pub const ALL: &[Story] = &[
         harms::frozen,
     ),
     long(
+        "a single member's mysqld frozen for good is started again",
+        harms::frozen_alone,
+    ),
+    long(
         "the primary killed while it sends 300 MB loses nothing",
         harms::killed_while_sending,
     ),

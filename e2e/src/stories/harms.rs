@@ -26,6 +26,27 @@ pub(super) fn frozen(stage: &Stage) -> Result<String> {
     befallen(stage, "frozen", Harm::Frozen)
 }
 
+/// Nobody can take over: after a minute without an answer its agent ends it, and it is started again.
+pub(super) fn frozen_alone(stage: &Stage) -> Result<String> {
+    let cluster = Cluster {
+        namespace: "frozen-alone",
+        instances: 1,
+        ..Cluster::default()
+    };
+    under_load(stage, &cluster, |load| {
+        let begun = Instant::now();
+        // It is never thawed: the signal ends with the process.
+        let fault = Harm::Frozen.befall(stage, &cluster)?;
+        cluster.wait(stage, "a server that does not answer is told of", |object| {
+            object["status"]["state"] == "PrimaryUnavailable"
+        })?;
+        load.acknowledges(100)?;
+        let ended = begun.elapsed().as_secs();
+        drop(fault);
+        Ok(format!("writes go on {ended} s after it was frozen for good"))
+    })
+}
+
 /// It dies while its replicas have a part of one large transaction.
 pub(super) fn killed_while_sending(stage: &Stage) -> Result<String> {
     befallen(stage, "sending", Harm::Sending)

@@ -23,6 +23,7 @@ use topology::report::{Disk, Process, TroubleKind};
 use crate::member::account::Fingerprints;
 use crate::member::beats::{Beat, Beats, Pulse};
 use crate::member::cloning::{self, Marker};
+use crate::member::hush::Hush;
 use crate::member::sampling::{self, Sampler};
 use crate::member::sessions::Sessions;
 use crate::metrics::Metrics;
@@ -347,6 +348,7 @@ impl Agent {
             stale_before: 0,
             unseen: None,
             is_refused: false,
+            hush: Hush::default(),
             is_founded: false,
             proved: None,
             opened: None,
@@ -373,6 +375,7 @@ impl Agent {
         let Some(run) = self.run.as_mut().filter(|run| run.number == sampled.run) else {
             return;
         };
+        run.hush.heard(sampled.has_answered, Instant::now());
         match sampled.result {
             Ok(seen) => {
                 if !run.has_answered() {
@@ -414,6 +417,7 @@ impl Agent {
         self.give_way_in_time();
         self.fence();
         self.look_at_disk();
+        self.end_hung();
     }
 
     fn is_answer_overdue(&self) -> bool {

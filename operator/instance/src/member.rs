@@ -8,6 +8,7 @@ pub(crate) mod close;
 pub(crate) mod execute;
 pub(crate) mod halt;
 pub(crate) mod hearing;
+pub(crate) mod hush;
 pub(crate) mod rules;
 pub(crate) mod sampling;
 pub(crate) mod sessions;

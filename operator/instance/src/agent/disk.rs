@@ -62,6 +62,10 @@ impl Agent {
         age.filter(|age| *age > OVERDUE).map_or(0, milliseconds)
     }
 
+    pub(super) fn takes_writes(&self) -> bool {
+        self.write_age_ms() == 0 && self.disk_failure.is_none()
+    }
+
     pub(super) fn troubles_of_disk(&self) -> impl Iterator<Item = Trouble> {
         let is_full = self.full_since.is_some_and(|since| since.elapsed() > FULL_LIMIT);
         let failure = self.volume_failure();

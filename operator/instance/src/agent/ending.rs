@@ -12,6 +12,7 @@ use super::{Agent, Event, GOOD_RUN, Phase};
 use crate::member::cloning::{self, Marker};
 use crate::member::close::{self, Closed};
 use crate::member::halt;
+use crate::member::hush::Hush;
 use crate::member::sessions::Sessions;
 use crate::member::steps;
 use crate::mysqld::child::{Child, Exit};
@@ -75,6 +76,27 @@ impl Agent {
             "mysqld is killed: neither a controller that leads nor a replica has answered for too long"
         );
         self.kill(After::Start);
+    }
+
+    /// A mysqld that hangs for good is of no use, whoever could take over or not. While its volume takes no
+    /// writes it hangs for that, and another start would, too.
+    pub(crate) fn end_hung(&mut self) {
+        let is_able = self.takes_writes();
+        let Some(run) = self.run.as_mut() else {
+            return;
+        };
+        if !is_able {
+            run.hush = Hush::default();
+        }
+        if !run.hush.is_for_good(Instant::now()) || !run.has_answered() || !matches!(self.phase, Phase::Up) {
+            return;
+        }
+        tracing::warn!(
+            run = run.number,
+            "mysqld is killed: it hangs, and has answered nobody for a minute"
+        );
+        run.hush = Hush::default();
+        run.child.signal(Signal::SIGKILL);
     }
 
     pub(crate) fn shut_down(&mut self) {

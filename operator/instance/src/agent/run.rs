@@ -14,6 +14,7 @@ use topology::report::Proof;
 
 use crate::member::beats::{Goal, Pulse};
 use crate::member::cloning::{self, Left, Marker};
+use crate::member::hush::Hush;
 use crate::member::sampling::Seen;
 use crate::mysqld::child::Child;
 use crate::mysqld::error_log::ErrorLog;
@@ -70,6 +71,7 @@ pub(crate) struct Run {
     /// Why the last round could not be finished.
     pub(crate) unseen: Option<String>,
     pub(crate) is_refused: bool,
+    pub(crate) hush: Hush,
     pub(crate) is_founded: bool,
     /// By a commit of this run.
     pub(crate) proved: Option<Proof>,

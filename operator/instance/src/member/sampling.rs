@@ -43,6 +43,8 @@ pub(crate) struct Seen {
 /// Of which run of mysqld.
 pub(crate) struct Sampled {
     pub(crate) run: u64,
+    /// It let the agent in, or said anything.
+    pub(crate) has_answered: bool,
     pub(crate) result: Result<Box<Seen>, sessions::Error>,
 }
 
@@ -64,7 +66,9 @@ impl Sampler {
         let mut has_answered = false;
         let mut ear = Ear::default();
         loop {
+            let was_out = session.is_none();
             let result = self.round(&mut session).await;
+            let is_let_in = was_out && session.is_some();
             has_answered |= result.is_ok();
             let mut is_quiet = false;
             match &result {
@@ -78,6 +82,7 @@ impl Sampler {
             }
             let sampled = Sampled {
                 run: self.run,
+                has_answered: is_let_in || result.as_ref().err().is_none_or(|error| !error.is_silence()),
                 result: result.map(Box::new),
             };
             if self.results.send(sampled).await.is_err() {

@@ -28,6 +28,11 @@ impl Error {
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Error::Sql(error) if error.code() == Some(ACCESS_DENIED))
     }
+
+    /// It was asked, and said nothing.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Error::Sql(error) if error.code().is_none())
+    }
 }
 
 /// The server refuses the account.

@@ -13,6 +13,7 @@ use crate::controller::Cluster;
 /// mysqld by itself waits a minute for the rest of a transaction whose receiver it has ended.
 const END_LIMIT: Duration = Duration::from_secs(30);
 const LARGE_MIB: u32 = 200;
+const HUNG_LIMIT: Duration = Duration::from_secs(90);
 
 #[test]
 fn no_end_answers_a_waiting_write_with_ok() {
@@ -125,6 +126,36 @@ fn an_old_primary_that_is_frozen_is_killed() {
         let report = primary.settled().await;
         assert!(!report.server.unwrap().is_open);
         assert_ne!(primary.place.mysqld_pid(), Some(pid));
+    });
+}
+
+/// Two of two: nobody takes over, and no controller gives another order.
+#[test]
+fn servers_that_hang_for_good_are_ended_after_a_minute_and_serve_again() {
+    block_on(async {
+        let mut cluster = Cluster::new("hush", 2).await;
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
+        app.insert().await.unwrap();
+        let began = Instant::now();
+        let before = [0, 1].map(|at: usize| cluster.members[at].place.mysqld_pid().unwrap());
+        for pid in before {
+            crate::place::signal("STOP", pid);
+        }
+        for (member, pid) in cluster.members.iter_mut().zip(before) {
+            while member.place.mysqld_pid() == Some(pid) {
+                assert!(began.elapsed() < HUNG_LIMIT, "it hangs on");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            println!("ended after {:?}", began.elapsed());
+            assert!(began.elapsed() > Duration::from_secs(60), "ended in haste");
+        }
+        for at in [1, 0] {
+            cluster.members[at].settled().await;
+        }
+        let mut app = cluster.members[0].place.app("first").await.unwrap();
+        app.insert().await.unwrap();
+        assert_eq!(app.count().await, 2);
     });
 }
 
