@@ -251,13 +251,14 @@ fn named_as_lagging(stage: &Stage, cluster: &Cluster<'_>, replica: &str) -> Resu
     claim(is_open, format!("writes go on: {}", object["status"]))?;
     cluster.is_told(stage, "MemberTroubled", &[replica, words])?;
     let address = cluster.address(stage, replica)?;
-    let slice = stage.get(&format!(
-        "endpointslice {}-replicas -n {}",
-        cluster.name, cluster.namespace
-    ))?;
-    claim(
-        !slice["endpoints"].to_string().contains(&format!("\"{address}\"")),
-        format!("no reads are led to {address}: {}", slice["endpoints"]),
+    let slice = format!("endpointslice {}-replicas -n {}", cluster.name, cluster.namespace);
+    wait_until(
+        &format!("no reads are led to {address}"),
+        Duration::from_secs(5),
+        || {
+            let endpoints = stage.get(&slice)?["endpoints"].to_string();
+            Ok(!endpoints.contains(&format!("\"{address}\"")))
+        },
     )?;
     Ok(took)
 }

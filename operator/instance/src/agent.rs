@@ -349,6 +349,7 @@ impl Agent {
             unseen: None,
             is_refused: false,
             hush: Hush::default(),
+            is_given_up: false,
             is_founded: false,
             proved: None,
             opened: None,

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use topology::assignment::Role;
 use topology::report::TroubleKind;
 
-use super::run::{Run, Task};
+use super::run::{End, Run, Task};
 use super::{Agent, Event, GOOD_RUN, Phase};
 use crate::member::cloning::{self, Marker};
 use crate::member::close::{self, Closed};
@@ -96,6 +96,7 @@ impl Agent {
             "mysqld is killed: it hangs, and has answered nobody for a minute"
         );
         run.hush = Hush::default();
+        run.is_given_up = true;
         run.child.signal(Signal::SIGKILL);
     }
 
@@ -192,7 +193,7 @@ impl Agent {
         } else {
             self.restarts = self.restarts.saturating_add(1);
             self.metrics.restarted();
-            self.told.ended(run.has_answered(), exit, run.log.clone());
+            self.told.ended(End::of(&run, exit));
             if run.has_answered() && run.started.elapsed() > GOOD_RUN {
                 self.starts.reset();
             }

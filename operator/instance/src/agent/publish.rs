@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_api::server::Sampled;
-use nix::sys::signal::Signal;
 use sql::clone::Stage;
 use sql::status::{Channel, Facts, Plugin, Receiver};
 use topology::assignment::{Assignment, Role};
@@ -17,14 +16,13 @@ use topology::report::{
 
 use super::Agent;
 use super::job::Job;
-use super::run::Run;
+use super::run::{End, Run};
 use crate::member::hearing::Ear;
 use crate::member::rules::Wrong;
 use crate::member::sampling::Seen;
 use crate::member::sessions;
 use crate::member::steps::{self, Step};
-use crate::mysqld::child::Exit;
-use crate::mysqld::error_log::{ErrorLog, told};
+use crate::mysqld::error_log::told;
 use crate::mysqld::start;
 
 /// A commit that waits longer is told of.
@@ -46,7 +44,7 @@ pub(crate) struct Told {
     job: Option<Trouble>,
     beat: Option<String>,
     failed_starts: u32,
-    end: Option<(bool, Exit, ErrorLog)>,
+    end: Option<End>,
     /// Of the stream from the source.
     ear: Ear,
     /// From whom it is to come.
@@ -97,12 +95,12 @@ impl Told {
         self.replication = None;
     }
 
-    pub(crate) fn ended(&mut self, had_answered: bool, exit: Exit, log: ErrorLog) {
-        self.failed_starts = match had_answered {
+    pub(crate) fn ended(&mut self, end: End) {
+        self.failed_starts = match end.had_answered {
             true => 0,
             false => self.failed_starts.saturating_add(1),
         };
-        self.end = Some((had_answered, exit, log));
+        self.end = Some(end);
     }
 
     pub(crate) fn failed_starts(&self) -> u32 {
@@ -408,23 +406,7 @@ impl Agent {
         );
         all.extend(self.told.start.clone());
         all.extend(self.told.job.clone());
-        if let Some((had_answered, exit, log)) = &self.told.end {
-            let why = match (exit, had_answered) {
-                // Its log knows nothing of that.
-                (Exit::Signal(signal), _) if *signal == Signal::SIGKILL as i32 => {
-                    Some("it was killed: for want of memory, or by somebody".to_owned())
-                }
-                (_, true) => log.last(),
-                (_, false) => log.first(),
-            };
-            let why = why.unwrap_or_else(|| format!("it ended with {exit} and did not say why"));
-            let kind = if *had_answered {
-                TroubleKind::Other
-            } else {
-                TroubleKind::DoesNotStart
-            };
-            all.push(trouble(kind, &why));
-        }
+        all.extend(self.told.end.as_ref().map(End::told));
         if let Some(run) = &self.run {
             self.troubles_of(run, &mut all);
         }

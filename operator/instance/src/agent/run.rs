@@ -6,17 +6,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use topology::assignment::Server;
 use topology::gtid::Uuid;
-use topology::report::Proof;
+use topology::report::{Proof, Trouble, TroubleKind};
 
+use super::publish::trouble;
 use crate::member::beats::{Goal, Pulse};
 use crate::member::cloning::{self, Left, Marker};
 use crate::member::hush::Hush;
 use crate::member::sampling::Seen;
-use crate::mysqld::child::Child;
+use crate::mysqld::child::{Child, Exit};
 use crate::mysqld::error_log::ErrorLog;
 use crate::mysqld::parameters::Parameters;
 use crate::mysqld::program::Program;
@@ -72,6 +74,7 @@ pub(crate) struct Run {
     pub(crate) unseen: Option<String>,
     pub(crate) is_refused: bool,
     pub(crate) hush: Hush,
+    pub(crate) is_given_up: bool,
     pub(crate) is_founded: bool,
     /// By a commit of this run.
     pub(crate) proved: Option<Proof>,
@@ -111,5 +114,41 @@ impl Run {
 
     pub(crate) fn has_answered(&self) -> bool {
         self.seen.is_some()
+    }
+}
+
+/// How a run ended that nobody had asked to end.
+pub(crate) struct End {
+    pub(crate) had_answered: bool,
+    was_given_up: bool,
+    exit: Exit,
+    log: ErrorLog,
+}
+
+impl End {
+    pub(crate) fn of(run: &Run, exit: Exit) -> Self {
+        Self {
+            had_answered: run.has_answered(),
+            was_given_up: run.is_given_up,
+            exit,
+            log: run.log.clone(),
+        }
+    }
+
+    pub(crate) fn told(&self) -> Trouble {
+        let is_killed = matches!(self.exit, Exit::Signal(signal) if signal == Signal::SIGKILL as i32);
+        let why = match (self.was_given_up, is_killed, self.had_answered) {
+            // Of these two its log knows nothing.
+            (true, ..) => Some("it hung: it was ended after a minute without an answer".to_owned()),
+            (_, true, _) => Some("it was killed: for want of memory, or by somebody".to_owned()),
+            (.., true) => self.log.last(),
+            (.., false) => self.log.first(),
+        };
+        let why = why.unwrap_or_else(|| format!("it ended with {} and did not say why", self.exit));
+        let kind = match self.had_answered {
+            true => TroubleKind::Other,
+            false => TroubleKind::DoesNotStart,
+        };
+        trouble(kind, &why)
     }
 }

@@ -249,7 +249,8 @@ fn state(scene: &Scene<'_>, decision: &mut Decision) -> ClusterState {
         return ClusterState::PrimaryUnavailable;
     };
     decision.because.extend(volumes(scene));
-    if scene.cannot_write(scene.primary()) {
+    let hangs = report.server.is_some() && !report.answers();
+    if hangs || scene.cannot_write(scene.primary()) {
         return ClusterState::PrimaryUnavailable;
     }
     let open = scene.living_primary().filter(|at| at.server.is_open);

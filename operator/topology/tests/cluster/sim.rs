@@ -28,6 +28,9 @@ mod streams;
 #[path = "sim/told.rs"]
 mod told;
 
+/// A mysqld that hangs for so long is ended by its agent.
+const HANG_LIMIT_MS: u64 = 60_000;
+
 /// What lies on a volume, and what mysqld has made of it.
 #[derive(Clone, Default)]
 pub(crate) struct Server {
@@ -320,8 +323,9 @@ impl Sim {
             node.down = node.down.saturating_sub(1);
             node.hung_ms = node.hung_ms.map(|hung_ms| hung_ms + 500);
             node.stalled_ms = node.stalled_ms.map(|stalled_ms| stalled_ms + 500);
-            if node.hung_ms.is_some() && !node.is_told_to_lead() {
-                // An agent kills what is in the way of another primary.
+            let is_in_the_way = node.hung_ms.is_some() && !node.is_told_to_lead();
+            if is_in_the_way || node.hung_ms.is_some_and(|hung_ms| hung_ms >= HANG_LIMIT_MS) {
+                // An agent kills what is in the way of another primary, and what hangs for good.
                 node.hung_ms = None;
                 self.crash(name, 4);
             }
