@@ -1,7 +1,7 @@
 //! The subcommands `instance` and `copy`: their options, and the process around the agent.
 //! Must not hold logic of the agent: that is the crate's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -54,7 +54,7 @@ pub struct InstanceOptions {
     /// Listen on this address only
     #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_ADDRESS")]
     address: Option<IpAddr>,
-    /// Clients, replicas and clones
+    /// Clients
     #[arg(
         long,
         value_name = "PORT",
@@ -62,6 +62,17 @@ pub struct InstanceOptions {
         default_value_t = 3306
     )]
     mysql_port: u16,
+    /// Where other members follow and copy: an address of this machine; without it they come where clients do
+    #[arg(long, value_name = "ADDRESS", env = "HOLDFAST_REPLICATION_ADDRESS")]
+    replication_address: Option<IpAddr>,
+    /// The port of that
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "HOLDFAST_REPLICATION_PORT",
+        default_value_t = 33062
+    )]
+    replication_port: u16,
     /// The controller's stream
     #[arg(
         long,
@@ -86,6 +97,9 @@ pub fn run(options: InstanceOptions) -> Result<(), Error> {
         app: options.app,
         address: options.address,
         mysql_port: options.mysql_port,
+        replication: options
+            .replication_address
+            .map(|address| SocketAddr::new(address, options.replication_port)),
         agent_port: options.agent_port,
         http_port: options.http_port,
     })?;

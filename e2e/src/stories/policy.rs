@@ -24,6 +24,7 @@ const HELD: u16 = 7003;
 const AGENT: u16 = 9306;
 const HTTP: u16 = 9307;
 const MYSQL: u16 = 3306;
+const REPLICATION: u16 = 33_062;
 
 /// A pod that does nothing: connections come from its network, made by the story.
 struct Guest {
@@ -292,10 +293,17 @@ pub(super) fn of_a_cluster(stage: &Stage) -> Result<String> {
         is_open(place, at(MYSQL)?, &format!("{name} reaches MySQL"))?;
         is_open(place, at(HTTP)?, &format!("{name} reads metrics"))?;
         is_shut(place, at(AGENT)?, &format!("{name} does not reach the agent"))?;
+        is_shut(
+            place,
+            at(REPLICATION)?,
+            &format!("nor does {name} the port of members"),
+        )?;
     }
     is_open(&client, at(MYSQL)?, "MySQL is reached from outside all pods")?;
     is_shut(&client, at(HTTP)?, "metrics are not")?;
     is_shut(&client, at(AGENT)?, "nor are agents")?;
+    is_shut(&client, at(REPLICATION)?, "nor is the port of members")?;
+    is_open(&peer, at(REPLICATION)?, "which members reach")?;
     is_shut(&peer, at(AGENT)?, "members do not reach each other's agents")?;
     is_open(&node, at(HTTP)?, "the node's probes reach a member")?;
     for controller in operator::pods(stage)? {
@@ -357,7 +365,7 @@ fn lives_on(stage: &Stage, cluster: &Cluster<'_>, stranger: &Place, agent: Socke
         Ok(cluster.query(stage, "replicas", "SELECT id FROM walls")? == "1")
     })?;
     Ok(format!(
-        "9306 for the operator alone, 3306 for all, 9307 for pods; epoch {before} to {} by new controllers",
+        "9306 for the operator alone, 33062 for members, 3306 for all, 9307 for pods; epoch {before} to {} by new controllers",
         cluster.epoch(stage)?
     ))
 }

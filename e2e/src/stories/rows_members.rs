@@ -18,7 +18,7 @@ use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
 const AGENT_PORT: u16 = 9306;
-pub(super) const MYSQL_PORT: u16 = 3306;
+pub(super) const REPLICATION_PORT: u16 = 33_062;
 /// Longer than a failover takes, and than a commit waits before the agent says so.
 const WATCHED: Duration = Duration::from_secs(15);
 const ACKNOWLEDGEMENTS_LOST: Duration = Duration::from_secs(4);
@@ -153,7 +153,7 @@ fn lost_on_the_way(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Res
     let others = nodes_of_others(stage, cluster, &primary)?;
     let cuts = others.iter().map(|unit| {
         // What they send to the primary\'s port is lost; what it sends arrives.
-        port_cut(unit, MYSQL_PORT, &own, Direction::Out).inject(ground)
+        port_cut(unit, REPLICATION_PORT, &own, Direction::Out).inject(ground)
     });
     let cuts = cuts.collect::<Result<Vec<_>>>()?;
     load.stands_still(ACKNOWLEDGEMENTS_LOST)?;
@@ -190,7 +190,7 @@ fn chosen_alone(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Result
     let [one, other] = others.as_slice() else {
         anyhow::bail!("three members have two others each: {others:?}");
     };
-    let cut = port_cut(one, MYSQL_PORT, other, Direction::Both).inject(ground)?;
+    let cut = port_cut(one, REPLICATION_PORT, other, Direction::Both).inject(ground)?;
     let power = Fault::UnitDown { unit: own }.inject(ground)?;
     let words = ["AwaitingReplicas", "0 replicas follow, 1 must acknowledge"];
     let is_closed = |object: &Value| {

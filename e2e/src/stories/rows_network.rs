@@ -8,7 +8,7 @@ use ground::faults::Injected;
 use ground::faults::net::Direction;
 
 use super::endurance::under_load;
-use super::rows_members::{MYSQL_PORT, port_cut};
+use super::rows_members::{REPLICATION_PORT, port_cut};
 use super::rows_writes::{
     SOME, lost_behind, lost_while_commits_wait, recorded_epoch, replicas, says, unheard,
 };
@@ -73,7 +73,7 @@ pub(super) fn cut_from_replicas(stage: &Stage) -> Result<String> {
         let told = lost_while_commits_wait(stage, &cluster, load, |_| load.stands_still(STILL))?;
         let told = succeeded(stage, &cluster, epoch, &told)?;
         Ok(format!(
-            "port {MYSQL_PORT} cut between primary and replicas: {told}"
+            "port {REPLICATION_PORT} cut between primary and replicas: {told}"
         ))
     })
 }
@@ -104,7 +104,7 @@ pub(super) fn cut_from_everybody(stage: &Stage) -> Result<String> {
         let again = load.acknowledges(2 * SOME)?;
         cluster.wait_healthy(stage)?;
         Ok(format!(
-            "port {MYSQL_PORT} cut between all members: {state}, nothing acknowledged for {} s, in which another was tried in vain; \
+            "port {REPLICATION_PORT} cut between all members: {state}, nothing acknowledged for {} s, in which another was tried in vain; \
              {} writes within {:.1} s of the end of it",
             STILL_AFTER_ANOTHER.as_secs(),
             2 * SOME,
@@ -128,7 +128,7 @@ fn one_then_both(stage: &Stage, cluster: &Cluster<'_>, load: &Load<'_>) -> Resul
     let own = cluster.node(stage, &primary)?;
     let deaf = |replica: &str| {
         let node = cluster.node(stage, replica)?;
-        port_cut(&own, MYSQL_PORT, &node, Direction::Out).inject(ground)
+        port_cut(&own, REPLICATION_PORT, &node, Direction::Out).inject(ground)
     };
     let replicas = replicas(stage, cluster)?;
     let [one, other] = replicas.as_slice() else {

@@ -17,7 +17,7 @@ use crate::gate::Gate;
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
-const MYSQL: u16 = 3306;
+const REPLICATION: u16 = 33_062;
 const AGENT: u16 = 9306;
 /// Of the API server, as Pods see it.
 const API: u16 = 443;
@@ -84,7 +84,7 @@ pub(super) fn replica_restarts_during_the_choice(stage: &Stage) -> Result<String
         let gate = hold_choice(stage, &cluster, epoch)?;
         let port = |port, from| Fault::port(ground, cluster.namespace, &primary, port, from)?.inject(ground);
         let unseen = port(AGENT, Vec::new())?;
-        let unheard = port(MYSQL, addresses)?;
+        let unheard = port(REPLICATION, addresses)?;
         recorded(stage, &cluster, epoch + 1, true)?;
         hold_still(stage, &cluster, &replicas, epoch + 1)?;
         unheard.heal()?;
@@ -130,13 +130,13 @@ fn is_up(stage: &Stage, login: &cluster::Login) -> bool {
     }
 }
 
-/// Connections of a member's Pod to anybody's mysqld.
+/// Connections of a member's Pod to anybody's mysqld, as a replica.
 fn streams_from(stage: &Stage, cluster: &Cluster<'_>, member: &str) -> Result<String> {
     let ground = stage.ground()?;
     let found = pod::find(ground, cluster.namespace, member)?;
     let pids = pod::processes(ground, &found, None)?;
     let pid = pids.first().with_context(|| format!("{member} has no process"))?;
-    let argv = ["ss", "-Htn", "state", "established", "dport", "=", ":3306"];
+    let argv = ["ss", "-Htn", "state", "established", "dport", "=", ":33062"];
     cmd("nsenter", [format!("--net=/proc/{pid}/ns/net"), "--".to_owned()])
         .args(argv)
         .output()

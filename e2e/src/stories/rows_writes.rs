@@ -14,7 +14,7 @@ use crate::load::{self, Load};
 use crate::operator;
 use crate::stage::{Stage, claim, wait_until};
 
-const MYSQL: u16 = 3306;
+const REPLICATION: u16 = 33_062;
 const AGENT: u16 = 9306;
 pub(super) const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than mysqld needs to recover and to answer.
@@ -54,7 +54,7 @@ pub(super) fn unheard(
 ) -> Result<Injected> {
     let from = cluster.address(stage, primary)?.parse()?;
     let ground = stage.ground()?;
-    Fault::port(ground, cluster.namespace, replica, MYSQL, vec![from])?.inject(ground)
+    Fault::port(ground, cluster.namespace, replica, REPLICATION, vec![from])?.inject(ground)
 }
 
 /// The epoch of the record, which is written before anybody opens in it.
@@ -291,7 +291,7 @@ pub(super) fn two_in_a_row(stage: &Stage) -> Result<String> {
     for replica in replicas(stage, &cluster)? {
         others.push(cluster.address(stage, &replica)?.parse()?);
     }
-    let cut = Fault::port(ground, cluster.namespace, &first, MYSQL, others)?.inject(ground)?;
+    let cut = Fault::port(ground, cluster.namespace, &first, REPLICATION, others)?.inject(ground)?;
     commits_wait(stage, &cluster, &first)?;
     let (second, first_gone) = succeeded(stage, &cluster, &load, &first)?;
     let (third, second_gone) = succeeded(stage, &cluster, &load, &second)?;

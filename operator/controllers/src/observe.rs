@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use objects::names::LABEL_MEMBER;
 use objects::volume::made_for;
-use objects::{Cluster, endpoints, template_of};
+use objects::{Cluster, endpoints, replication_port, template_of};
 use topology::gtid::Uuid;
 use topology::observed::{self, Backlog, Exposed, Member, Observed, Timestamp};
 use topology::record::Record;
@@ -109,6 +109,7 @@ fn pod(seen: &Seen<'_>, name: &str, live: &Pod) -> observed::Pod {
     let wanted = seen.templates.get(name).map(String::as_str);
     observed::Pod {
         ip: status.and_then(|status| status.pod_ip.clone()),
+        replication_port: replication_port(live),
         node: live.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         is_terminating: live.metadata.deletion_timestamp.is_some(),
         is_current: wanted.is_none() || template_of(live) == wanted,
@@ -229,6 +230,23 @@ mod tests {
         world.pods = named("orders-0", pod("Running"));
         let seen = world.observed().members["orders-0"].pod.clone().unwrap();
         assert_eq!((seen.problem, seen.ip.as_deref()), (None, Some("10.0.0.5")));
+    }
+
+    #[test]
+    fn a_pod_says_where_it_is_followed() {
+        let mut world = World::new();
+        let ports = json!([{ "name": "mysql", "containerPort": 3306 }, { "name": "replication", "containerPort": 33062 }]);
+        let pod = |ports: serde_json::Value| {
+            json!({
+                "metadata": { "name": "orders-0", "uid": "p0" },
+                "spec": { "containers": [{ "name": "mysql", "ports": ports }] },
+            })
+        };
+        for (ports, wanted) in [(ports, Some(33_062)), (json!([]), None)] {
+            world.pods = named("orders-0", pod(ports));
+            let seen = world.observed().members["orders-0"].pod.clone().unwrap();
+            assert_eq!(seen.replication_port, wanted);
+        }
     }
 
     #[test]

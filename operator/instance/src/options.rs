@@ -1,7 +1,7 @@
 //! Where everything is: the folders of the Pod, the ports, the files on the volume.
 //! Must not read or write any of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// What the Pod tells the agent.
@@ -20,6 +20,8 @@ pub struct Options {
     /// Where mysqld and the agent listen; `None` is everywhere.
     pub address: Option<IpAddr>,
     pub mysql_port: u16,
+    /// Where other members follow and copy, beside that port; it must be an address of this machine.
+    pub replication: Option<SocketAddr>,
     pub agent_port: u16,
     pub http_port: u16,
 }

@@ -135,6 +135,10 @@ fn network_policy(cluster: &Cluster, controller: Option<&Controller>) -> Network
         pod_selector: Some(labelled(controller.labels.clone())),
         ip_block: None,
     });
+    let members = NetworkPolicyPeer {
+        pod_selector: Some(members_selector(cluster)),
+        ..NetworkPolicyPeer::default()
+    };
     let pods_everywhere = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector::default()),
         ..NetworkPolicyPeer::default()
@@ -145,8 +149,9 @@ fn network_policy(cluster: &Cluster, controller: Option<&Controller>) -> Network
             pod_selector: Some(members_selector(cluster)),
             policy_types: Some(vec!["Ingress".into()]),
             ingress: Some(vec![
-                // Clients, also from outside through a load balancer; the other members.
+                // Clients, also from outside through a load balancer; members of an older spec.
                 rule(names::PORT_MYSQL, None),
+                rule(names::PORT_REPLICATION, Some(members)),
                 rule(names::PORT_AGENT, controller),
                 // Metrics. Probes come from the node, which no policy keeps out.
                 rule(names::PORT_HTTP, Some(pods_everywhere)),

@@ -15,6 +15,6 @@ pub mod volume;
 pub use bundle::{Bundle, Inputs, bundle};
 pub use cluster::{Cluster, Unfit};
 pub use endpoints::endpoint_slice;
-pub use pod::{pod, template_hash, template_of};
+pub use pod::{pod, replication_port, template_hash, template_of};
 pub use secrets::server_names;
 pub use volume::volume_claim;

@@ -35,9 +35,12 @@ pub const LABEL_SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by
 pub const SLICE_MANAGER: &str = "holdfast.dev";
 
 pub const PORT_MYSQL: u16 = 3306;
+/// Of the other members alone: clients cannot use it up.
+pub const PORT_REPLICATION: u16 = 33062;
 pub const PORT_AGENT: u16 = 9306;
 pub const PORT_HTTP: u16 = 9307;
 pub const PORT_NAME_MYSQL: &str = "mysql";
+pub const PORT_NAME_REPLICATION: &str = "replication";
 pub const PORT_NAME_AGENT: &str = "agent";
 pub const PORT_NAME_HTTP: &str = "http";
 
@@ -55,6 +58,7 @@ pub const ENV_DATA: &str = "HOLDFAST_DATA";
 pub const ENV_TLS: &str = "HOLDFAST_TLS";
 pub const ENV_PASSWORDS: &str = "HOLDFAST_PASSWORDS";
 pub const ENV_APP: &str = "HOLDFAST_APP";
+pub const ENV_REPLICATION_ADDRESS: &str = "HOLDFAST_REPLICATION_ADDRESS";
 
 /// The containers of a member's Pod.
 pub const CONTAINER_MYSQL: &str = "mysql";

@@ -7,9 +7,10 @@ mod template;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, KeyToPath,
-    LocalObjectReference, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+    KeyToPath, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, Pod,
+    PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -19,7 +20,7 @@ use crate::cluster::{Cluster, Sizes};
 use crate::names::{self, ANNOTATION_TEMPLATE, USER_ID};
 use crate::{quantity, secrets};
 
-pub use template::{template_hash, template_of};
+pub use template::{replication_port, template_hash, template_of};
 
 /// Time for a clean stop of mysqld. The agent kills it before, if it must.
 pub const GRACE_SECONDS: i64 = 60;
@@ -97,6 +98,21 @@ fn agent(cluster: &Cluster, inputs: &Inputs) -> Container {
     }
 }
 
+/// mysqld takes no wildcard for the address of a port of its own.
+fn own_address() -> EnvVar {
+    EnvVar {
+        name: names::ENV_REPLICATION_ADDRESS.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "status.podIP".into(),
+                api_version: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
 fn mysql(cluster: &Cluster, member: &str, inputs: &Inputs) -> Container {
     let program = format!("{}/holdfast", names::PATH_PROGRAM);
     let variable = |name: &str, value: &str| EnvVar {
@@ -116,9 +132,11 @@ fn mysql(cluster: &Cluster, member: &str, inputs: &Inputs) -> Container {
             variable(names::ENV_TLS, names::PATH_TLS),
             variable(names::ENV_PASSWORDS, names::PATH_PASSWORDS),
             variable(names::ENV_APP, names::PATH_APP),
+            own_address(),
         ]),
         ports: Some(vec![
             port(names::PORT_NAME_MYSQL, names::PORT_MYSQL),
+            port(names::PORT_NAME_REPLICATION, names::PORT_REPLICATION),
             port(names::PORT_NAME_AGENT, names::PORT_AGENT),
             port(names::PORT_NAME_HTTP, names::PORT_HTTP),
         ]),

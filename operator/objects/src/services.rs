@@ -55,6 +55,7 @@ pub(crate) fn members(cluster: &Cluster) -> Service {
             selector: Some([(LABEL_CLUSTER.to_owned(), cluster.name.clone())].into()),
             ports: Some(vec![
                 same(names::PORT_NAME_MYSQL, names::PORT_MYSQL),
+                same(names::PORT_NAME_REPLICATION, names::PORT_REPLICATION),
                 same(names::PORT_NAME_AGENT, names::PORT_AGENT),
                 same(names::PORT_NAME_HTTP, names::PORT_HTTP),
             ]),

@@ -154,6 +154,8 @@ impl Backlog {
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
     pub ip: Option<String>,
+    /// Where others follow it and copy from it, if that is not where clients come.
+    pub replication_port: Option<u16>,
     pub node: Option<String>,
     pub is_terminating: bool,
     /// It was made from what the spec says today.

@@ -85,6 +85,7 @@ pub(crate) fn empty(number: u8) -> Member {
         pod: Some(Pod {
             ip: Some(host(number)),
             node: Some(format!("node{number}")),
+            replication_port: None,
             is_current: true,
             ..Pod::default()
         }),

@@ -2,7 +2,7 @@
 //! Must not let a user's parameter touch what safety asks for, or become a line of its own.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use topology::assignment::Server;
@@ -17,7 +17,8 @@ const NAME_LIMIT_BYTES: usize = 64;
 /// Prefixes that turn one option's name into another's.
 const MODIFIERS: [&str; 5] = ["disable_", "enable_", "loose_", "maximum_", "skip_"];
 /// Never the user's, though this file does not name them.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
+    "create_admin_listener_thread",
     // ROW by default, and deprecated: naming it is an error some day.
     "binlog_format",
     "log_error",
@@ -49,6 +50,7 @@ pub(crate) struct Input<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
+    pub(crate) replication: Option<SocketAddr>,
     /// The member's name.
     pub(crate) member: &'a str,
     pub(crate) plugins: &'a Path,
@@ -130,7 +132,7 @@ fn fixed(input: &Input<'_>) -> Vec<(&'static str, String)> {
     let paths = input.paths;
     let on = |is_on: bool| if is_on { "ON" } else { "OFF" }.to_owned();
     let plain = |value: &str| value.to_owned();
-    vec![
+    let mut options = vec![
         // The place.
         ("datadir", text(&paths.data)),
         ("socket", text(&paths.socket)),
@@ -185,7 +187,16 @@ fn fixed(input: &Input<'_>) -> Vec<(&'static str, String)> {
         ("rpl_semi_sync_source_wait_point", plain("AFTER_SYNC")),
         ("rpl_semi_sync_replica_enabled", plain("ON")),
         ("clone_ssl_ca", text(&paths.authority())),
-    ]
+    ];
+    if let Some(replication) = input.replication {
+        // With a thread and connections of its own, which no client uses up.
+        options.extend([
+            ("admin_address", replication.ip().to_string()),
+            ("admin_port", replication.port().to_string()),
+            ("create_admin_listener_thread", plain("ON")),
+        ]);
+    }
+    options
 }
 
 /// The file. The user's parameters come last.
@@ -241,7 +252,7 @@ fn checked(name: &str, fixed: &[(&str, String)]) -> Result<String, Error> {
     }
     let ours = fixed.iter().map(|(name, _)| *name).chain(RESERVED);
     let is_ours = ours.into_iter().any(|known| known.starts_with(&spelled))
-        || ["plugin_", "rpl_semi_sync_", "clone_", "replicate_"]
+        || ["admin_", "plugin_", "rpl_semi_sync_", "clone_", "replicate_"]
             .iter()
             .any(|family| spelled.starts_with(family));
     let is_modified = MODIFIERS.iter().any(|modifier| spelled.starts_with(modifier));

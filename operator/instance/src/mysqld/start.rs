@@ -85,6 +85,7 @@ impl Setup {
             paths: &self.paths,
             address: self.options.address,
             port: self.options.mysql_port,
+            replication: self.options.replication,
             member: &self.options.member,
             plugins: &program.plugins,
             server,

@@ -48,6 +48,7 @@ impl Folder {
             app: "/none".into(),
             address: None,
             mysql_port: 3306,
+            replication: None,
             agent_port: 9306,
             http_port: 9307,
         };

@@ -41,6 +41,7 @@ impl Volume {
             app: folder.clone(),
             address: None,
             mysql_port: 3306,
+            replication: None,
             agent_port: 9306,
             http_port: 9307,
         };

@@ -104,7 +104,7 @@ impl Member {
         At {
             member: self.place.member.clone(),
             host: "127.0.0.1".into(),
-            port: self.place.mysql_port,
+            port: self.place.replication_port,
         }
     }
 

@@ -95,6 +95,7 @@ pub(crate) struct Place {
     inside: String,
     link: PathBuf,
     pub(crate) mysql_port: u16,
+    pub(crate) replication_port: u16,
     pub(crate) agent_port: u16,
     pub(crate) http_port: u16,
     /// Where mysqld is looked for first.
@@ -128,6 +129,7 @@ impl Place {
             inside,
             link,
             mysql_port: free_port(),
+            replication_port: free_port(),
             agent_port: free_port(),
             http_port: free_port(),
             path: None,
@@ -218,6 +220,8 @@ impl Place {
             .env("HOLDFAST_APP", format!("{inside}/app"))
             .env("HOLDFAST_ADDRESS", "127.0.0.1")
             .env("HOLDFAST_MYSQL_PORT", self.mysql_port.to_string())
+            .env("HOLDFAST_REPLICATION_ADDRESS", "127.0.0.1")
+            .env("HOLDFAST_REPLICATION_PORT", self.replication_port.to_string())
             .env("HOLDFAST_AGENT_PORT", self.agent_port.to_string())
             .env("HOLDFAST_HTTP_PORT", self.http_port.to_string())
             .env(

@@ -7,6 +7,7 @@ use topology::assignment::Role;
 use topology::report::TroubleKind;
 
 use crate::block_on;
+use crate::client::Client;
 use crate::controller::{Cluster, Member};
 
 #[test]
@@ -147,5 +148,56 @@ fn a_first_start_with_a_bad_parameter_says_why() {
         member.assign(None, Role::Hold).await;
         let report = member.settled().await;
         assert!(report.troubles.is_empty(), "{:?}", report.troubles);
+    });
+}
+
+/// Takes every connection there is, and every one that somebody gives up.
+async fn be_greedy(port: u16) {
+    let mut held = Vec::new();
+    loop {
+        match Client::tcp(port, "app", "first", "app").await {
+            Ok(client) => held.push(client),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+/// Both at once: beyond the limit there is one login for both of them and the agent.
+#[test]
+fn replicas_come_back_while_clients_use_up_all_connections() {
+    block_on(async {
+        let mut cluster = Cluster::new("used", 3).await;
+        let record = cluster.record.clone();
+        let primary = &mut cluster.members[0];
+        with(primary, &record, &[("max_connections", "20")]).await;
+        primary.settled().await;
+        let mut app = primary.place.app("first").await.unwrap();
+        app.make_table().await.unwrap();
+        let greedy = tokio::spawn(be_greedy(primary.place.mysql_port));
+        let refused = loop {
+            if let Err(error) = primary.place.app("first").await {
+                break error.to_string();
+            }
+        };
+        assert!(refused.contains("Too many connections"), "{refused}");
+        let _beyond_the_limit = primary.place.root().await;
+        for at in [1, 2] {
+            let replica = &mut cluster.members[at];
+            replica.place.kill_mysqld();
+            replica.until("the end", |report| report.server.is_none()).await;
+        }
+        app.insert().await.unwrap();
+        for at in [1, 2] {
+            let follows = cluster.members[at].until("a stream", |report| {
+                let follows = report.server.as_ref().and_then(|server| server.follows.as_ref());
+                follows.is_some_and(|follows| follows.is_receiving)
+            });
+            follows.await;
+        }
+        assert!(
+            cluster.members[0].place.app("first").await.is_err(),
+            "somebody gets in"
+        );
+        greedy.abort();
     });
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::names::{ANNOTATION_TEMPLATE, LABEL_ROLE};
+use crate::names::{ANNOTATION_TEMPLATE, LABEL_ROLE, PORT_NAME_REPLICATION};
 
 const DIGEST_BYTES: usize = 8;
 
@@ -30,6 +30,17 @@ pub fn template_hash(pod: &Pod) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// Where others follow its mysqld, if it was made with a port for that.
+pub fn replication_port(pod: &Pod) -> Option<u16> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let mut ports = containers
+        .iter()
+        .filter_map(|container| container.ports.as_ref())
+        .flatten();
+    let port = ports.find(|port| port.name.as_deref() == Some(PORT_NAME_REPLICATION))?;
+    u16::try_from(port.container_port).ok()
 }
 
 /// What a live Pod says that it was made from.

@@ -59,10 +59,14 @@ impl Job {
     pub fn rights(self) -> Rights {
         match self {
             // A server that is not open yet is offline, and must be followed all the same: what opens
-            // it is an acknowledgement.
-            Job::Replication => Rights::global(&["CONNECTION_ADMIN", "REPLICATION SLAVE"]),
+            // it is an acknowledgement. And by the port that clients cannot use up.
+            Job::Replication => Rights::global(&[
+                "CONNECTION_ADMIN",
+                "REPLICATION SLAVE",
+                "SERVICE_CONNECTION_ADMIN",
+            ]),
             // The same: where all others are lost, nobody acknowledges before somebody has copied.
-            Job::Clone => Rights::global(&["BACKUP_ADMIN", "CONNECTION_ADMIN"]),
+            Job::Clone => Rights::global(&["BACKUP_ADMIN", "CONNECTION_ADMIN", "SERVICE_CONNECTION_ADMIN"]),
             Job::Agent => Rights::global(&[
                 "CLONE_ADMIN",
                 "CONNECTION_ADMIN",

@@ -182,7 +182,7 @@ impl<'a> Scene<'a> {
         (!pod.is_terminating).then(|| Place {
             member: name.to_owned(),
             host,
-            port: PORT,
+            port: pod.replication_port.unwrap_or(PORT),
         })
     }
 

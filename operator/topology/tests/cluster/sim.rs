@@ -214,6 +214,7 @@ impl Sim {
             let pod = node.has_pod.then(|| Pod {
                 ip: Some(ip(name)),
                 node: Some(node_of(name)),
+                replication_port: None,
                 is_current: !node.is_outdated,
                 is_terminating: node.is_ending,
                 ..Pod::default()

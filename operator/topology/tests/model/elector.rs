@@ -236,6 +236,7 @@ fn unseen(member: u8) -> Member {
         pod: Some(Pod {
             ip: Some(host(member)),
             node: Some("node".into()),
+            replication_port: None,
             is_current: true,
             ..Pod::default()
         }),

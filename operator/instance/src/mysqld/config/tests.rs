@@ -13,6 +13,7 @@ fn render_with(server: &Server) -> Result<String, Error> {
         app: "/holdfast/app".into(),
         address: None,
         mysql_port: 3306,
+        replication: None,
         agent_port: 9306,
         http_port: 9307,
     };
@@ -21,6 +22,7 @@ fn render_with(server: &Server) -> Result<String, Error> {
         paths: &paths,
         address: None,
         port: 3306,
+        replication: Some(([10, 244, 1, 7], 33062).into()),
         member: "db-0",
         plugins: Path::new("/usr/lib/mysql/plugin"),
         server,
@@ -93,6 +95,8 @@ fn what_safety_needs_is_not_the_users() {
         "datadir",
         "log_bin",
         "init_file",
+        "admin_port",
+        "create_admin_listener_thread",
     ] {
         let refused = render_with(&server(&[(name, "1")])).unwrap_err();
         assert!(matches!(refused, Error::Refused { .. }), "{name}: {refused:?}");

@@ -121,6 +121,18 @@ fn a_replica_whose_mysqld_is_away_follows_the_primary_to_another_address() {
 }
 
 #[test]
+fn who_has_a_port_for_members_is_followed_there() {
+    let mut look = Look::well();
+    look.member(0).pod.as_mut().unwrap().replication_port = Some(33_062);
+    look.report(2).server = None;
+    let source = Place {
+        port: 33_062,
+        ..place(0)
+    };
+    assert_eq!(told(&look, 2), Role::Replica { source });
+}
+
+#[test]
 fn a_replica_that_keeps_up_gives_its_data_if_it_can_be_spared() {
     // Four, and orders-3 has nothing yet.
     let copying = |lags: [u64; 2]| {
