@@ -77,7 +77,7 @@ fn the_page_for_people_on_call_shows_what_is_refused_as_it_is_told() {
 #[test]
 fn orders_that_were_given_before_are_told_from_new_ones() {
     let text = told(&capture(HEALTHY));
-    let follows = "  orders-0 is to follow orders-1 at 10.244.2.9:3306 (it is told so already)\n";
+    let follows = "  orders-0 is to follow orders-1 at 10.244.2.9:33062 (it is told so already)\n";
     assert!(text.contains(follows), "{text}");
     let mut other = capture(HEALTHY);
     other.spec.parameters.clear();
