@@ -19,7 +19,9 @@ fn a_new_user_gets_what_its_job_needs() {
     let user = User::of_job(Job::Replication);
     assert_eq!(
         sql(&user, &Held::default(), false),
-        ["GRANT CONNECTION_ADMIN, REPLICATION SLAVE, SERVICE_CONNECTION_ADMIN ON *.* TO 'holdfast_replication'@'%'"]
+        [
+            "GRANT CONNECTION_ADMIN, REPLICATION SLAVE, SERVICE_CONNECTION_ADMIN ON *.* TO 'holdfast_replication'@'%'"
+        ]
     );
     let user = User::of_job(Job::Monitoring);
     assert_eq!(
